@@ -1,0 +1,206 @@
+//! Shared mappings of whole objects, and the anchor that ties a lock to an address space.
+//!
+//! # Invariants
+//!
+//! * **I1**: a [`Mapping`] is never empty, so its address is the one `mmap` chose, which is not null.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+
+use memmap2::{Advice, MmapOptions, MmapRaw};
+use nix::errno::Errno;
+use nix::sys::statfs::{self, HUGETLBFS_MAGIC};
+use nix::unistd::{SysconfVar, sysconf};
+
+/// A shared mapping of an object from its first byte on. Unmapped when dropped.
+///
+/// Nothing here looks at the bytes: the memory is other processes' as well, and only the floor above knows
+/// how to reach into it.
+pub(crate) struct Mapping {
+    raw: MmapRaw,
+    read_only: bool,
+}
+
+impl Mapping {
+    /// Maps the first `len` bytes of the object.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if `len` is zero or more than the object has (the bytes behind its end would fault);
+    /// otherwise what `mmap` says. Somebody who shrinks the object later can still make accesses fault.
+    pub(crate) fn shared(fd: BorrowedFd<'_>, len: usize, read_only: bool) -> io::Result<Self> {
+        let size = super::object::status(fd)?.size;
+        if len == 0 || u64::try_from(len).map_or(true, |len| len > size) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the object does not have that many bytes",
+            ));
+        }
+        let mut options = MmapOptions::new();
+        options.len(len);
+        let fd = fd.as_raw_fd();
+        let raw = if read_only { options.map_raw_read_only(fd)? } else { options.map_raw(fd)? };
+        Ok(Self { raw, read_only })
+    }
+
+    /// The address of the first byte.
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        // SAFETY: not null by I1.
+        unsafe { NonNull::new_unchecked(self.raw.as_mut_ptr()) }
+    }
+
+    /// The number of bytes that were asked for.
+    pub(crate) fn len(&self) -> usize {
+        self.raw.len()
+    }
+
+    /// Makes every page present, writable ones without changing a byte, so that first touches cost
+    /// nothing later.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` before Linux 5.14, where nothing is touched; `EFAULT` or `ENOMEM` where a page cannot be
+    /// had. `MAP_POPULATE` would not say so.
+    pub(crate) fn prefault(&self) -> io::Result<()> {
+        let advice = if self.read_only { Advice::PopulateRead } else { Advice::PopulateWrite };
+        self.raw.advise(advice).map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::EINVAL) => io::Error::new(io::ErrorKind::Unsupported, "this kernel cannot prefault"),
+            _ => error,
+        })
+    }
+
+    /// Keeps the pages in memory, `mlock`.
+    ///
+    /// # Errors
+    ///
+    /// What `mlock` says, mostly that `RLIMIT_MEMLOCK` is too low. Pages that were locked before the failure
+    /// stay so until the mapping goes.
+    pub(crate) fn lock_in_ram(&self) -> io::Result<()> {
+        self.raw.lock()
+    }
+}
+
+impl fmt::Debug for Mapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mapping")
+            .field("base", &self.base())
+            .field("len", &self.len())
+            .field("read_only", &self.read_only)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Ties the locks of an open file description to the life of this address space.
+///
+/// A descriptor alone lies both ways: its locks go when somebody closes all descriptors, and stay for as
+/// long as a forked child lives. A mapping holds the description too, and one with `MADV_DONTFORK` is not
+/// inherited: through the anchor, "locked" means *this address space exists*. It is gone after death, `exec`
+/// and drop.
+///
+/// A fork by another thread between the mapping and the advice inherits one or both; then the lock lives as
+/// long as that child.
+pub(crate) struct Anchor {
+    page: MmapRaw,
+}
+
+impl Anchor {
+    /// Maps one page through `fd`, keeps it from children, and closes `fd`. The page is never read.
+    ///
+    /// # Errors
+    ///
+    /// What `mmap` or `madvise` says. The descriptor is closed then too, and with it go its locks.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the descriptor has to be closed here: the anchor replaces it"
+    )]
+    pub(crate) fn hold(fd: OwnedFd) -> io::Result<Self> {
+        let page = MmapOptions::new().len(smallest_mapping(&fd)?).map_raw_read_only(fd.as_raw_fd())?;
+        page.advise(Advice::DontFork)?;
+        Ok(Self { page })
+    }
+}
+
+impl fmt::Debug for Anchor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Anchor").field("page", &self.page.as_ptr()).finish()
+    }
+}
+
+/// A page, of the size that the object is made of: unmapping less of a huge page fails.
+fn smallest_mapping(fd: &OwnedFd) -> io::Result<usize> {
+    let found = statfs::fstatfs(fd)?;
+    if found.filesystem_type() == HUGETLBFS_MAGIC {
+        return usize::try_from(found.block_size())
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "a block size out of range"));
+    }
+    Ok(page_size())
+}
+
+/// Bytes in a page of this machine: 4, 16 or 64 KiB.
+pub(crate) fn page_size() -> usize {
+    sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| usize::try_from(size).ok()).unwrap_or(4096)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::os::object::{self, Reserve};
+
+    fn object(len: u64) -> OwnedFd {
+        let fd = object::memfd("outlive-test-map").unwrap();
+        assert_eq!(object::reserve(fd.as_fd(), len).unwrap(), Reserve::Done);
+        fd
+    }
+
+    #[test]
+    fn two_mappings_show_the_same_bytes() {
+        let fd = object(8192);
+        let one = Mapping::shared(fd.as_fd(), 8192, false).unwrap();
+        let two = Mapping::shared(fd.as_fd(), 8192, true).unwrap();
+        assert_ne!(one.base(), two.base());
+        assert_eq!((one.len(), two.len()), (8192, 8192));
+        // SAFETY: inside the mapping, which is writable and known to this test alone.
+        unsafe { one.base().as_ptr().wrapping_add(5000).write_volatile(42) };
+        // SAFETY: inside the mapping.
+        let seen = unsafe { two.base().as_ptr().wrapping_add(5000).read_volatile() };
+        assert_eq!(seen, 42);
+    }
+
+    #[test]
+    fn no_mapping_behind_the_end() {
+        let fd = object(4096);
+        for len in [0, 4097, usize::MAX] {
+            let refused = Mapping::shared(fd.as_fd(), len, false).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::InvalidInput, "{len}");
+        }
+    }
+
+    #[test]
+    fn prefault_allocates_nothing_new_and_says_when_it_cannot() {
+        let fd = object(1 << 20);
+        for read_only in [false, true] {
+            let mapping = Mapping::shared(fd.as_fd(), 1 << 20, read_only).unwrap();
+            match mapping.prefault() {
+                Ok(()) => {}
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::Unsupported),
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_is_a_power_of_two() {
+        assert!(page_size().is_power_of_two());
+        assert!(page_size() >= 4096);
+    }
+
+    #[test]
+    fn both_may_move_between_threads() {
+        fn holds<T: Send + Sync>() {}
+        holds::<Mapping>();
+        holds::<Anchor>();
+    }
+}
