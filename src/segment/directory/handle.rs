@@ -1,0 +1,145 @@
+//! An object that this attachment has open.
+
+use core::fmt;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::entry::{State, Word};
+use super::{Attached, Spec, clear_bit, entry_of, kind_name, set_bit};
+use crate::error::{Error, Fault, Result};
+
+/// How many handles this attachment has on each entry. Private: the segment has one bit for all of them.
+#[derive(Debug, Default)]
+pub(crate) struct Opened(HashMap<u32, usize>);
+
+/// An open object. While one lives, the object's memory is not used again, even after `remove`.
+#[derive(Clone)]
+pub(crate) struct ObjectHandle(Arc<Inner>);
+
+struct Inner {
+    attached: Arc<Attached>,
+    index: u32,
+    at: u64,
+    len: u64,
+    shape: u64,
+}
+
+impl ObjectHandle {
+    /// Where the object lies: inside the region, aligned to its lines.
+    pub(crate) fn at(&self) -> u64 {
+        self.0.at
+    }
+
+    /// How many bytes it has.
+    pub(crate) fn len(&self) -> u64 {
+        self.0.len
+    }
+
+    /// Its capacity, as the directory has it.
+    pub(crate) fn shape(&self) -> u64 {
+        self.0.shape
+    }
+
+    /// Through whom it is open.
+    pub(crate) fn attached(&self) -> &Arc<Attached> {
+        &self.0.attached
+    }
+
+    /// Its name when it was last looked at.
+    pub(crate) fn name(&self) -> String {
+        entry_of(&self.0.attached, self.0.index).map(super::Entry::name).unwrap_or_default()
+    }
+
+    /// Whether it is what the caller wants.
+    pub(super) fn admit(&self, name: &str, spec: &Spec) -> Result<()> {
+        let entry = entry_of(&self.0.attached, self.0.index)?;
+        let wrong = |expected: String, found: String| {
+            Err(Error::WrongType { name: name.to_owned(), expected, found })
+        };
+        if entry.kind() != u64::from(spec.kind.tag) {
+            return wrong(spec.kind.name.to_owned(), kind_name(entry.kind()));
+        }
+        if entry.schema() != spec.schema.fingerprint() {
+            let describe = |payload: &str, fingerprint: u64| {
+                format!("{} of {payload} ({fingerprint:016x})", spec.kind.name)
+            };
+            return wrong(
+                describe(spec.schema.name(), spec.schema.fingerprint()),
+                describe(&entry.payload_name(), entry.schema()),
+            );
+        }
+        match spec.shape {
+            Some(expected) if expected != self.0.shape => {
+                Err(Error::WrongShape { name: name.to_owned(), expected, found: self.0.shape })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Opens the entry that was seen LIVE. `None`: it changed meanwhile, look up again.
+pub(super) fn open(attached: &Arc<Attached>, opened: &mut Opened, index: u32, seen: Word) -> Result<Option<ObjectHandle>> {
+    debug_assert_eq!(seen.state(), State::Live);
+    let held = opened.0.contains_key(&index);
+    if !held {
+        set_bit(attached, index)?;
+    }
+    if entry_of(attached, index)?.word() != seen {
+        if !held {
+            clear_bit(attached, index, attached.owner().row())?;
+        }
+        return Ok(None);
+    }
+    match handle(attached, index) {
+        Ok(handle) => {
+            *opened.0.entry(index).or_insert(0) += 1;
+            Ok(Some(handle))
+        }
+        Err(fault) => {
+            if !held {
+                clear_bit(attached, index, attached.owner().row())?;
+            }
+            Err(fault.into())
+        }
+    }
+}
+
+/// The handle of an entry that we have just made, with our bit set.
+pub(super) fn adopt(attached: &Arc<Attached>, opened: &mut Opened, index: u32) -> Result<ObjectHandle> {
+    let handle = handle(attached, index)?;
+    *opened.0.entry(index).or_insert(0) += 1;
+    Ok(handle)
+}
+
+fn handle(attached: &Arc<Attached>, index: u32) -> Result<ObjectHandle, Fault> {
+    let entry = entry_of(attached, index)?;
+    let (at, len) = entry.extent();
+    let shape = entry.shape();
+    if at < attached.plan().data_at {
+        return Err(Fault::Corrupt { what: "an object lies among the tables", at });
+    }
+    attached.region().bytes(at, len, crate::segment::header::DATA_ALIGN)?;
+    Ok(ObjectHandle(Arc::new(Inner { attached: Arc::clone(attached), index, at, len, shape })))
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if self.attached.check().is_err() {
+            return; // a forked child, or dead: not ours to change
+        }
+        let mut opened = self.attached.opened();
+        let Some(count) = opened.0.get_mut(&self.index) else { return };
+        *count -= 1;
+        if *count == 0 {
+            opened.0.remove(&self.index);
+            // The offsets were checked when it was opened.
+            let _ = clear_bit(&self.attached, self.index, self.attached.owner().row());
+        }
+    }
+}
+
+impl fmt::Debug for ObjectHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Object").field("at", &self.0.at).field("len", &self.0.len).finish_non_exhaustive()
+    }
+}

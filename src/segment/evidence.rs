@@ -1,0 +1,117 @@
+//! What the kernel knows about who is alive: pidfds and byte locks. Never a timeout, never a heartbeat.
+//!
+//! * Same pid namespace: a **pidfd** is readable when every thread of the process has left user code for good. The
+//!   process is identified by the pidfd's inode, or by its start time, so that a reused pid is a stranger.
+//! * Any namespace: an **OFD byte lock** on the segment's own file, held by a mapping that `fork` does not copy
+//!   (the anchor). Byte free: that address space is gone, be it by death or by `exec`.
+//!
+//! Neither lies when descriptors are closed behind our back: the anchor needs none, and before a free byte is
+//! believed the descriptor that was asked is compared with the segment's inode.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
+
+use super::Owner;
+use crate::os::process::{self, Identity};
+use crate::os::{object, ofd_lock};
+
+/// Lock bytes lie far behind any content, so that nobody's own record locks meet them.
+const BYTES: u64 = 1 << 62;
+/// "The address space of row i exists."
+const ROW: u64 = BYTES + 1024;
+/// "Row i is being swept."
+const SWEEP: u64 = BYTES + 2048;
+
+/// Cached pidfds; an uncached look costs 3 us, a descriptor is worth more than that to most programs.
+const CACHED: usize = 32;
+
+/// How this attachment asks the kernel.
+#[derive(Debug)]
+pub(super) struct Evidence {
+    /// A description of its own: a description does not conflict with itself, so it holds no row byte.
+    questions: OwnedFd,
+    device: u64,
+    inode: u64,
+    me: Identity,
+    pidfds: Mutex<Vec<(Owner, OwnedFd)>>,
+}
+
+impl Evidence {
+    pub(super) fn new(questions: OwnedFd, status: &object::Status, me: Identity) -> Self {
+        let (device, inode) = (status.dev, status.ino);
+        Self { questions, device, inode, me, pidfds: Mutex::new(Vec::new()) }
+    }
+
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.questions.as_fd()
+    }
+
+    /// Whether the kept descriptor still means the segment: the number may have been closed and used again.
+    pub(super) fn is_ours(&self) -> bool {
+        object::status(self.descriptor()).is_ok_and(|status| self.is_this(&status))
+    }
+
+    pub(super) fn is_this(&self, status: &object::Status) -> bool {
+        (status.dev, status.ino) == (self.device, self.inode)
+    }
+
+    /// Whether the kernel says that the process which introduced itself as `them` in `row` is gone.
+    pub(super) fn is_gone(&self, owner: Owner, them: &Identity) -> bool {
+        let same_namespace = self.me.pid_ns != 0 && self.me.pid_ns == them.pid_ns;
+        if same_namespace && self.pidfd_says_gone(owner, them) {
+            return true;
+        }
+        let row = u64::from(owner.row());
+        matches!(ofd_lock::is_free(self.descriptor(), ROW + row, 1), Ok(true)) && self.is_ours()
+    }
+
+    fn pidfd_says_gone(&self, owner: Owner, them: &Identity) -> bool {
+        let mut cache = self.pidfds.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = cache.iter().position(|(cached, _)| *cached == owner) {
+            let entry = cache.remove(place);
+            let over = process::is_over(entry.1.as_fd());
+            if matches!(over, Ok(false)) {
+                cache.push(entry); // most recently used last
+            }
+            return matches!(over, Ok(true));
+        }
+        match process::look(them) {
+            process::Evidence::Dead => true,
+            process::Evidence::Unknown => false,
+            process::Evidence::Alive(pidfd) => {
+                if cache.len() >= CACHED {
+                    cache.remove(0);
+                }
+                cache.push((owner, pidfd));
+                false
+            }
+        }
+    }
+
+    /// The right to sweep `row`, until [`Evidence::swept`] or our death.
+    pub(super) fn try_sweep(&self, row: u32) -> bool {
+        self.is_ours() && matches!(ofd_lock::try_write(self.descriptor(), SWEEP + u64::from(row), 1), Ok(true))
+    }
+
+    pub(super) fn swept(&self, row: u32) {
+        if self.is_ours() {
+            // Refused only if the descriptor is gone, and the lock with it.
+            let _ = ofd_lock::unlock(self.descriptor(), SWEEP + u64::from(row), 1);
+        }
+    }
+}
+
+/// Takes the byte of `row` through `description`, which nothing else may use: the anchor will keep it.
+pub(super) fn try_take_row(description: BorrowedFd<'_>, row: u32) -> std::io::Result<bool> {
+    ofd_lock::try_write(description, ROW + u64::from(row), 1)
+}
+
+/// Gives the byte of `row` back.
+pub(super) fn give_row_back(description: BorrowedFd<'_>, row: u32) -> std::io::Result<()> {
+    ofd_lock::unlock(description, ROW + u64::from(row), 1)
+}
+
+/// Takes the bytes of all rows at once: nobody is attached, and nobody can attach, until `description` is closed.
+pub(super) fn try_take_all_rows(description: BorrowedFd<'_>, rows: u32) -> std::io::Result<bool> {
+    ofd_lock::try_write(description, ROW, u64::from(rows) + 1)
+}

@@ -1,0 +1,326 @@
+//! Floor 3: memory that introduces itself.
+//!
+//! A [`Segment`] is a piece of shared memory with a header that says what it is, a table of the processes attached to
+//! it, and a directory of named objects. Open it under a name, a path or a descriptor; then open structures in it.
+//!
+//! # Layout
+//! ```text
+//! 0          4096        rows_at + 128 * rows    entries_at + 128 * entries              data_at         size
+//! | header   | rows      | directory entries     | openers: per entry, a bit a row       | objects ...   |
+//! ```
+//! Every field is little-endian and of fixed width; all control words are atomics; offsets count from the beginning,
+//! 0 is null. The layout version stands in the header, and no feature of the crate changes a byte.
+//!
+//! # Invariants
+//! I6  The process-private cells behind [`Attached`] are mapped for ever, and accessed as relaxed atomics only.
+//! I7  The anchor is unmapped once, by the process that mapped it.
+//! S1  `state` of a row is the truth about it. Only its tenant makes it Active; only a verified death, or the tenant,
+//!     ends that.
+//! S2  A row is given out again only when every word of its last tenant has been repaired.
+//!
+//! # Orderings
+//! | tag | operation                                   | order            | pairs    | because                                                       |
+//! |-----|---------------------------------------------|------------------|----------|---------------------------------------------------------------|
+//! | H1  | constants of the header                     | Relaxed          | H2       | ordered by the magic                                          |
+//! | H2  | magic, last                                 | Release          | H3       | whoever sees it sees the tables                               |
+//! | H3  | magic, first                                | Acquire          | H2       |                                                               |
+//! | H4  | constants of the header                     | Relaxed          | H3       | ordered by the magic                                          |
+//! | A1  | row FREE -> ACTIVE -> DEAD -> FREE          | AcqRel           | A1, A2   | identity before Active; repairs before Free                   |
+//! | A2  | look at a row                               | Acquire          | A1       | identity belongs to this state                                |
+//! | A3  | fill in the identity                        | Relaxed          | A1       | ordered by the state                                          |
+//! | A4  | read the identity                           | Relaxed          | A2, A6   | verified by a second look at the state                        |
+//! | A5  | after each verdict "dead"                   | fence SeqCst     | kernel   | everything that the dead stored is visible from here on       |
+//! | A6  | before the second look                      | fence Acquire    | A1       | the identity was read before it                               |
+//! | A7  | second look at the state                    | Relaxed          | A6       | the verdict was about this tenant                             |
+//! | A8  | where to look for a free row                | Relaxed          | -        | a hint                                                        |
+//! | A9  | roster                                      | Release          | -        | counts; the guardian's                                        |
+//! | A10 | `gone`                                      | Release, Acquire | A10      | set while all rows are locked: attachers see it behind theirs |
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::ops::Deref;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::trust::{Checked, Trust, Trusted};
+
+mod address;
+mod attached;
+pub(crate) mod directory;
+mod evidence;
+mod header;
+mod options;
+mod owner;
+mod owner_lock;
+mod rows;
+mod startup;
+mod sweep;
+
+pub use address::Address;
+pub(crate) use attached::{Attached, HotCell};
+pub use directory::ObjectInfo;
+pub use options::Options;
+pub use owner::Owner;
+pub use sweep::Swept;
+
+/// Shared memory with a header, a table of attachments and a directory of named objects.
+///
+/// Each `create`, `open` and [`attach`](Segment::attach) is an attachment of its own, with a row and an
+/// [`Owner`]. Clones, and all handles of structures, share it. It detaches when the last of them is dropped; dropping
+/// never unlinks, unless the segment is [`temporary`](Options::temporary).
+///
+/// # Example
+/// ```
+/// use outlive::{Segment, ring::spsc};
+/// let segment = Segment::heap(1 << 16)?;
+/// let ring = spsc::Ring::<u64>::open_or_create(&segment, "numbers", 64)?;
+/// ring.try_sender()?.send(7)?;
+/// assert_eq!(ring.try_receiver()?.recv()?, 7);
+/// # Ok::<(), outlive::Error>(())
+/// ```
+///
+/// # Crashes
+/// Kill any process anywhere: a segment that was not complete is never visible, its memory is freed by the kernel. A
+/// dead attachment's row, roles and openings are recovered by whoever attaches, waits or calls
+/// [`sweep`](Segment::sweep) next.
+///
+/// # Fork
+/// In a child every handle refuses with `Fault::Forked`, and drops without a trace; `attach` is the one thing that
+/// works.
+#[repr(transparent)]
+pub struct Segment<M: Trust = Checked> {
+    attached: Arc<Attached>,
+    mode: PhantomData<M>,
+}
+
+impl Segment {
+    pub(crate) fn new(attached: Arc<Attached>, created: bool) -> Self {
+        attached.set_created(created);
+        Self { attached, mode: PhantomData }
+    }
+
+    /// Makes a segment of `size` bytes (header and tables included), under a name that must be free.
+    ///
+    /// # Errors
+    /// See [`Options::create`].
+    pub fn create(address: impl Into<Address>, size: usize) -> Result<Self> {
+        Self::options().size(size).create(address)
+    }
+
+    /// Attaches to a segment.
+    ///
+    /// # Errors
+    /// See [`Options::open`].
+    pub fn open(address: impl Into<Address>) -> Result<Self> {
+        Self::options().open(address)
+    }
+
+    /// Attaches to a segment, or makes it.
+    ///
+    /// # Errors
+    /// See [`Options::open_or_create`].
+    pub fn open_or_create(address: impl Into<Address>, size: usize) -> Result<Self> {
+        Self::options().size(size).open_or_create(address)
+    }
+
+    /// Removes a segment's name; attached processes keep theirs until they detach.
+    ///
+    /// # Errors
+    /// `NotFound`; `Foreign` if it is not a segment: then it is left alone; `Denied`.
+    pub fn unlink(address: impl Into<Address>) -> Result<()> {
+        startup::unlink(&address.into())
+    }
+
+    /// A segment on the heap: no kernel object; for models, fuzzers and tests.
+    ///
+    /// # Errors
+    /// `InvalidConfig`, `NoSpace`.
+    pub fn heap(size: usize) -> Result<Self> {
+        Self::options().size(size).heap()
+    }
+
+    /// Everything else that can be chosen.
+    pub fn options() -> Options {
+        Options::default()
+    }
+
+    /// A further attachment to the same segment: after `fork`, or to play a second process in a test.
+    ///
+    /// Its mapping lies at another address, except on the heap.
+    ///
+    /// # Errors
+    /// `NoRow`; `NotFound` if the descriptor was closed behind our back and the name is gone.
+    pub fn attach(&self) -> Result<Self> {
+        startup::attach(&self.attached).map(|attached| Self::new(attached, false))
+    }
+
+    /// The same attachment, with true zero-copy access to payloads.
+    ///
+    /// # Safety
+    /// Until the last handle is gone: every process that can write this memory runs this protocol with the same
+    /// payload definitions; nobody writes it otherwise, or truncates the object; no asynchronous kernel I/O aims at
+    /// it; and no attachment is declared dead by `testing::kill` while its guards live.
+    pub unsafe fn trust(self) -> Segment<Trusted> {
+        Segment { attached: self.attached, mode: PhantomData }
+    }
+
+    /// Who this attachment is.
+    pub fn owner(&self) -> Owner {
+        self.attached.owner()
+    }
+
+    /// Whether an attachment is gone, by the kernel's evidence; about a microsecond. An owner that this segment
+    /// cannot have (its row does not exist) is not: nobody can hold anything in its name.
+    pub fn is_dead(&self, owner: Owner) -> bool {
+        self.attached.is_dead(owner).unwrap_or(false)
+    }
+
+    /// Whether this call created it.
+    pub fn created(&self) -> bool {
+        self.attached.created()
+    }
+
+    /// Bytes, header and tables included.
+    pub fn size(&self) -> u64 {
+        self.attached.region().len()
+    }
+
+    /// Where it is mapped in this process. For messages: never store it in the segment.
+    pub fn address(&self) -> usize {
+        self.attached.region().base().as_ptr().addr()
+    }
+
+    /// Frees an object's name at once, and its memory when the last attachment that has it open is gone.
+    ///
+    /// # Errors
+    /// `NotFound`, `InvalidName`, `Busy` if a stopped process holds the directory.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        directory::remove(&self.attached, name)
+    }
+
+    /// The objects in it.
+    ///
+    /// # Errors
+    /// `Forked`, `Killed`.
+    pub fn objects(&self) -> Result<Vec<ObjectInfo>> {
+        directory::list(&self.attached)
+    }
+
+    /// Who is attached, the dead that nobody has swept yet included.
+    ///
+    /// # Errors
+    /// `Forked`, `Killed`.
+    pub fn attachments(&self) -> Result<Vec<Attachment>> {
+        self.attached.check()?;
+        let mut attachments = Vec::new();
+        for number in 1..=self.attached.plan().rows {
+            let row = self.attached.row(number)?;
+            let state = row.state();
+            if !matches!(state.phase(), Some(rows::Phase::Active | rows::Phase::Dead)) {
+                continue;
+            }
+            let owner = Owner::new(number, state.generation());
+            let since = row.since();
+            let (pid, uid) = { let them = row.identity(); (them.pid, them.uid) };
+            let alive = !self.attached.is_dead(owner)?;
+            attachments.push(Attachment { owner, pid, uid, since, alive });
+        }
+        Ok(attachments)
+    }
+
+    /// Recovers everything that the verified dead hold; safe at any time, concurrent with everybody's work.
+    ///
+    /// Nobody has to call it: whoever is stuck at a word of a dead process repairs that word, and attaching sweeps when
+    /// rows run out.
+    ///
+    /// # Errors
+    /// `Forked`, `Killed`, `Corrupt`.
+    pub fn sweep(&self) -> Result<Swept> {
+        sweep::sweep(&self.attached)
+    }
+
+    /// The segment's descriptor; none on the heap.
+    pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.attached.kernel().map(|kernel| kernel.evidence.descriptor())
+    }
+}
+
+impl<M: Trust> Segment<M> {
+    pub(crate) fn attached(&self) -> &Arc<Attached> {
+        &self.attached
+    }
+}
+
+impl Deref for Segment<Trusted> {
+    type Target = Segment<Checked>;
+
+    fn deref(&self) -> &Segment<Checked> {
+        let this: *const Self = self;
+        // SAFETY: both are transparent over the same `Arc`; the mode is a marker.
+        unsafe { &*this.cast::<Segment<Checked>>() }
+    }
+}
+
+impl<M: Trust> Clone for Segment<M> {
+    fn clone(&self) -> Self {
+        Self { attached: Arc::clone(&self.attached), mode: PhantomData }
+    }
+}
+
+impl<M: Trust> fmt::Debug for Segment<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Segment")
+            .field("owner", &self.attached.owner())
+            .field("size", &self.attached.region().len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A process that is attached, as `Segment::attachments` lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Attachment {
+    /// Row and generation: what it stamps into the words that it holds.
+    pub owner: Owner,
+    /// In its own pid namespace.
+    pub pid: u32,
+    /// Its user.
+    pub uid: u32,
+    /// When it attached, in nanoseconds since 1970.
+    pub since: u64,
+    /// By the kernel's evidence, a moment ago.
+    pub alive: bool,
+}
+
+static_assertions::assert_impl_all!(Segment<Checked>: Send, Sync);
+static_assertions::assert_impl_all!(Segment<Trusted>: Send, Sync);
+
+/// Scripting deaths in one process, without `unsafe`.
+pub mod testing {
+    use super::Segment;
+    use crate::error::Result;
+
+    /// From now on this attachment is dead to all others, and its handles refuse with `Fault::Killed`.
+    ///
+    /// For segments on the heap: elsewhere the kernel says who is dead.
+    ///
+    /// ```
+    /// use outlive::{Error, Segment, ring::spsc, testing};
+    /// let segment = Segment::heap(1 << 16)?;
+    /// let other = segment.attach()?;
+    /// let mut doomed = spsc::Ring::<u64>::create(&other, "r", 8)?.try_sender()?;
+    /// doomed.send(1)?;
+    /// testing::kill(&other)?;
+    /// assert!(doomed.send(2).is_err());
+    /// let ring = spsc::Ring::<u64>::open(&segment, "r")?;
+    /// assert_eq!(ring.try_sender()?.position(), 1); // a successor carries on
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Unsupported` unless it is on the heap.
+    pub fn kill(segment: &Segment) -> Result<()> {
+        segment.attached.kill()
+    }
+}

@@ -1,0 +1,126 @@
+//! How to create or open a segment, in the manner of `std::fs::OpenOptions`.
+
+use std::os::fd::OwnedFd;
+
+use super::{Address, Segment, startup};
+use crate::error::{Error, Result};
+
+/// Options of a segment. Those of creation count only if the call creates: see [`Segment::created`].
+///
+/// ```
+/// use outlive::Segment;
+/// let segment = Segment::options().size(1 << 20).rows(8).memfd("scratch")?;
+/// assert_eq!(segment.size(), 1 << 20);
+/// # Ok::<(), outlive::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Options {
+    pub(super) size: usize,
+    pub(super) mode: u32,
+    pub(super) rows: u16,
+    pub(super) temporary: bool,
+    pub(super) prefault: bool,
+    pub(super) lock_in_ram: bool,
+}
+
+impl Default for Options {
+    /// 64 KiB, mode 0600, 64 rows.
+    fn default() -> Self {
+        // The model checker constructs every word of every row anew in each iteration.
+        let rows = if cfg!(loom) { 2 } else { 64 };
+        Self { size: 1 << 16, mode: 0o600, rows, temporary: false, prefault: false, lock_in_ram: false }
+    }
+}
+
+impl Options {
+    /// Bytes, header and tables included; rounded up to 4096. Default 64 KiB. All of it is reserved at creation.
+    pub fn size(self, size: usize) -> Self {
+        Self { size, ..self }
+    }
+
+    /// Permission bits of the object, whatever the umask. Default `0o600`.
+    pub fn mode(self, mode: u32) -> Self {
+        Self { mode, ..self }
+    }
+
+    /// How many processes can be attached at a time, 1 to 1022. Default 64; 128 bytes each.
+    pub fn rows(self, rows: u16) -> Self {
+        Self { rows, ..self }
+    }
+
+    /// Unlinked by the last detach. (If the last process is killed: by the last detach of the next one that opens it.)
+    pub fn temporary(self, yes: bool) -> Self {
+        Self { temporary: yes, ..self }
+    }
+
+    /// Touches every page at once, so that no operation takes a page fault later. About 3 us a page of 4 KiB.
+    pub fn prefault(self, yes: bool) -> Self {
+        Self { prefault: yes, ..self }
+    }
+
+    /// Locks the mapping in RAM; counts against `RLIMIT_MEMLOCK`.
+    pub fn lock_in_ram(self, yes: bool) -> Self {
+        Self { lock_in_ram: yes, ..self }
+    }
+
+    /// Creates the segment; its name must be free.
+    ///
+    /// # Errors
+    /// `AlreadyExists`, `NoSpace` (nothing is left behind), `InvalidAddress`, `InvalidConfig`, `Denied`, `Unsupported`.
+    pub fn create(&self, address: impl Into<Address>) -> Result<Segment> {
+        self.checked()?;
+        startup::create(&address.into(), self).map(|attached| Segment::new(attached, true))
+    }
+
+    /// Attaches to the segment.
+    ///
+    /// # Errors
+    /// `NotFound`, `Foreign`, `NoRow`, `Denied`, `InvalidAddress`, `Unsupported`.
+    pub fn open(&self, address: impl Into<Address>) -> Result<Segment> {
+        startup::open(&address.into(), self).map(|attached| Segment::new(attached, false))
+    }
+
+    /// Attaches to the segment, or creates it; of many processes that do this at once, one creates.
+    ///
+    /// # Errors
+    /// `WrongShape` if it exists and is smaller than the size asked for, and those of [`Options::create`] and
+    /// [`Options::open`].
+    pub fn open_or_create(&self, address: impl Into<Address>) -> Result<Segment> {
+        self.checked()?;
+        startup::open_or_create(&address.into(), self).map(|(attached, created)| Segment::new(attached, created))
+    }
+
+    /// A segment without a name, to be passed on as a descriptor; sealed, so that no peer can truncate it.
+    ///
+    /// # Errors
+    /// `NoSpace`, `InvalidConfig`.
+    pub fn memfd(&self, label: &str) -> Result<Segment> {
+        self.checked()?;
+        startup::create_memfd(label, self).map(|attached| Segment::new(attached, true))
+    }
+
+    /// Attaches to the segment that a descriptor refers to. The descriptor itself is closed.
+    ///
+    /// # Errors
+    /// As [`Options::open`]; `Denied` if the object cannot be opened anew through `/proc/self/fd`.
+    pub fn from_fd(&self, fd: OwnedFd) -> Result<Segment> {
+        startup::join_fd(fd, self).map(|attached| Segment::new(attached, false))
+    }
+
+    /// A segment on the heap of this process: no kernel object, for models, fuzzers and tests.
+    ///
+    /// # Errors
+    /// `NoSpace`, `InvalidConfig`.
+    pub fn heap(&self) -> Result<Segment> {
+        self.checked()?;
+        startup::create_heap(self).map(|attached| Segment::new(attached, true))
+    }
+
+    fn checked(&self) -> Result<()> {
+        if self.mode & !0o777 != 0 {
+            return Err(Error::InvalidConfig { why: "a mode has the bits 0o777" });
+        }
+        Ok(())
+    }
+}

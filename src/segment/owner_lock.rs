@@ -1,0 +1,84 @@
+//! The lock of cold paths inside a segment: one word that names its holder.
+//!
+//! The state word is the only truth: `WAITERS:1 | 0:7 | owner:24`. Whoever finds a dead holder takes the lock from it;
+//! what the holder was changing is repaired from its own state words, so nothing has to be told about the death.
+//!
+//! # Orderings
+//! | tag | operation                   | order   | pairs  | because                                                   |
+//! |-----|-----------------------------|---------|--------|-----------------------------------------------------------|
+//! | K1  | look at the word            | Relaxed | -      | a hint for the CAS that follows                           |
+//! | K2  | take, or recover            | AcqRel  | K4, K2 | what the last holder did; dead ones: see `is_dead`        |
+//! | K3  | announce a sleeper          | Relaxed | -      | the futex compares the word itself                        |
+//! | K4  | release                     | Release | K2     | what we did, before the next holder                       |
+
+use core::time::Duration;
+
+use super::{Attached, Owner};
+use crate::error::{Error, Result};
+use crate::shim::{AtomicU32, Ordering, futex};
+
+const WAITERS: u32 = 1 << 31;
+/// A sleeper looks after its holder this often, and after 100 looks reports it: about ten seconds.
+const SLICE: Duration = Duration::from_millis(100);
+const SLICES: u32 = 100;
+
+/// The lock, held. Dropped, it is free.
+pub(super) struct Held<'a> {
+    word: &'a AtomicU32,
+}
+
+/// Takes the lock. `Busy` if a living process holds it for ten seconds (it is stopped, or hostile).
+///
+/// The threads of one attachment share an owner: they must hold a private lock around this.
+pub(super) fn lock<'a>(word: &'a AtomicU32, attached: &Attached) -> Result<Held<'a>> {
+    let me = attached.owner();
+    let mut expired = 0;
+    let mut sleepers = 0;
+    loop {
+        let seen = word.load(Ordering::Relaxed); // [K1]
+        let holder = Owner::from_bits(seen);
+        let free = match holder {
+            None => true,
+            Some(holder) => holder == me || attached.is_dead(holder)?, // mine: forgotten, or scribbled
+        };
+        if free {
+            let mine = me.bits() | seen & WAITERS | sleepers;
+            if word.compare_exchange(seen, mine, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                // [K2]
+                return Ok(Held { word });
+            }
+            continue;
+        }
+        if let (true, Some(owner)) = (expired >= SLICES, holder) {
+            return Err(Error::Busy { owner });
+        }
+        let waiting = seen | WAITERS;
+        if seen != waiting && word.compare_exchange(seen, waiting, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            // [K3]
+            continue;
+        }
+        if !futex::wait(word, waiting, SLICE) {
+            expired += 1;
+        }
+        sleepers = WAITERS; // others may sleep still
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let old = self.word.swap(0, Ordering::Release); // [K4]
+        if old & WAITERS != 0 {
+            futex::wake(self.word, 1);
+        }
+    }
+}
+
+/// Frees the lock of a dead holder.
+pub(super) fn recover(word: &AtomicU32, dead: &dyn Fn(Owner) -> bool) {
+    let seen = word.load(Ordering::Relaxed); // [K1]
+    let recovered = Owner::from_bits(seen).is_some_and(dead)
+        && word.compare_exchange(seen, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok(); // [K2]
+    if recovered && seen & WAITERS != 0 {
+        futex::wake(word, u32::MAX >> 1);
+    }
+}

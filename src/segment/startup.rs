@@ -1,0 +1,341 @@
+//! How a segment comes to be, and how a process comes to it.
+//!
+//! A segment is made without a name, initialised to the last byte, and only then linked to its name, which fails if
+//! the name is taken. So nobody ever sees half a segment, and a creator that is killed leaves nothing at all.
+//!
+//! # Crashes
+//! | dies                                      | left                        | outcome                                  |
+//! |-------------------------------------------|-----------------------------|------------------------------------------|
+//! | create, before the link                   | an unnamed file             | the kernel frees it                      |
+//! | create, after the link                    | the segment, a dead row     | it exists; the row is swept              |
+//! | attach, row byte taken, identity half in  | FREE, byte free again       | the next attacher overwrites             |
+//! | attach, row Active                        | Active row of a dead owner  | swept                                    |
+//! | detach, anywhere                          | Active or Free row          | swept, or nothing to do                  |
+//! | last detach of a temporary segment        | `gone`, or gone and linked  | openers find `gone` and unlink it        |
+
+use core::time::Duration;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::attached::{Kernel, claim_by_byte, claim_on_heap};
+use super::evidence::{self, Evidence};
+use super::header::{FLAG_ASYMMETRIC, FLAG_TEMPORARY, Header, Plan};
+use super::rows::{CAP_MEMBARRIER, Phase, Row};
+use super::{Address, Attached, Options, Owner, sweep};
+use crate::error::{Error, Result};
+use crate::memory::Region;
+use crate::os::object::{self, Reserve};
+use crate::os::{self, map::Mapping};
+use crate::shim::Ordering;
+
+/// Makes the segment under its name, which must be free.
+pub(super) fn create(address: &Address, options: &Options) -> Result<Arc<Attached>> {
+    let path = address.path()?;
+    let taken = || Error::AlreadyExists { name: address.to_string() };
+    if object::status_of(&path).is_ok() {
+        return Err(taken()); // before memory is reserved for nothing
+    }
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let fd = object::create_unnamed(parent, options.mode).map_err(|e| match e.kind() {
+        io::ErrorKind::Unsupported | io::ErrorKind::IsADirectory => {
+            Error::Unsupported { what: "unnamed files (O_TMPFILE) on this file system" }
+        }
+        _ => translate("open(O_TMPFILE)", e, || address.to_string()),
+    })?;
+    let published = fd.try_clone().map_err(|e| Error::os("dup", e))?;
+    let attached = make(options, fd, Some(path.clone()))?;
+    match object::publish(published.as_fd(), &path) {
+        Ok(()) => Ok(attached),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(taken()),
+        Err(e) => Err(translate("linkat", e, || address.to_string())),
+    }
+}
+
+/// Attaches to the segment of this name.
+pub(super) fn open(address: &Address, options: &Options) -> Result<Arc<Attached>> {
+    let path = address.path()?;
+    let fd = object::open(&path, false).map_err(|e| match e.kind() {
+        io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory => {
+            Error::InvalidAddress { address: address.to_string(), why: "it names something that is not a regular file" }
+        }
+        _ => translate("open", e, || address.to_string()),
+    })?;
+    let same = fd.try_clone().map_err(|e| Error::os("dup", e))?;
+    let attached = join(options, fd, Some(path.clone()))?;
+    if attached.is_none() {
+        sweep::unlink_gone(same.as_fd(), &path);
+    }
+    attached.ok_or_else(|| Error::NotFound { name: address.to_string() })
+}
+
+/// Either; whoever loses the race for the name attaches to the winner's segment.
+pub(super) fn open_or_create(address: &Address, options: &Options) -> Result<(Arc<Attached>, bool)> {
+    let mut last = Error::NotFound { name: address.to_string() };
+    for attempt in 0..1000 {
+        match open(address, options) {
+            Err(Error::NotFound { .. }) => {}
+            Ok(attached) => {
+                let (expected, found) = (options.size as u64, attached.region().len());
+                return if found < expected {
+                    Err(Error::WrongShape { name: address.to_string(), expected, found })
+                } else {
+                    Ok((attached, false))
+                };
+            }
+            Err(error) => return Err(error),
+        }
+        match create(address, options) {
+            Err(error @ Error::AlreadyExists { .. }) => last = error,
+            other => return other.map(|attached| (attached, true)),
+        }
+        if attempt > 10 {
+            std::thread::sleep(Duration::from_millis(1)); // somebody unlinks and links it all the time
+        }
+    }
+    Err(last)
+}
+
+/// A segment without a name, sealed so that nobody can shrink it under us.
+pub(super) fn create_memfd(label: &str, options: &Options) -> Result<Arc<Attached>> {
+    if label.len() > 249 || label.contains('\0') {
+        return Err(Error::InvalidConfig { why: "a memfd's label has at most 249 bytes, without NUL" });
+    }
+    let fd = object::memfd(label).map_err(|e| Error::os("memfd_create", e))?;
+    let seal = fd.try_clone().map_err(|e| Error::os("dup", e))?;
+    let attached = make(options, fd, None)?;
+    object::seal_shrink(seal.as_fd()).map_err(|e| Error::os("fcntl(F_ADD_SEALS)", e))?;
+    Ok(attached)
+}
+
+/// Attaches to what a descriptor refers to, through a description of our own.
+///
+/// One without a name was passed on by somebody: it must be sealed, or he could truncate it under us.
+pub(super) fn join_fd(fd: OwnedFd, options: &Options) -> Result<Arc<Attached>> {
+    let status = object::status(fd.as_fd()).map_err(|e| Error::os("fstat", e))?;
+    if status.links == 0 && !matches!(object::cannot_shrink(fd.as_fd()), Ok(true)) {
+        return Err(Error::Denied {
+            what: "the descriptor's object has no name and is not sealed with F_SEAL_SHRINK: it could be truncated".to_owned(),
+        });
+    }
+    let fresh = object::reopen(fd.as_fd(), false).map_err(|e| translate("open", e, || "the descriptor".to_owned()))?;
+    join(options, fresh, None)?.ok_or_else(|| Error::NotFound { name: "the descriptor's segment".to_owned() })
+}
+
+/// A further attachment to the same segment.
+pub(super) fn attach(attached: &Attached) -> Result<Arc<Attached>> {
+    let Some(kernel) = attached.kernel() else {
+        if attached.check() == Err(crate::error::Fault::Forked) {
+            return Err(Error::Unsupported { what: "attaching to a heap segment of the parent process" });
+        }
+        return join_heap(Arc::clone(attached.shared_region()), *attached.plan());
+    };
+    let what = || "the attachment's descriptor was closed".to_owned();
+    let fresh = if kernel.evidence.is_ours() {
+        object::reopen(kernel.evidence.descriptor(), false)
+    } else {
+        match &kernel.path {
+            Some(path) => object::open(path, false),
+            None => return Err(Error::NotFound { name: what() }),
+        }
+    };
+    let fresh = fresh.map_err(|e| translate("open", e, what))?;
+    let status = object::status(fresh.as_fd()).map_err(|e| Error::os("fstat", e))?;
+    if !kernel.evidence.is_this(&status) {
+        return Err(Error::NotFound { name: what() });
+    }
+    join(&Options::default(), fresh, kernel.path.clone())?.ok_or_else(|| Error::NotFound { name: what() })
+}
+
+/// A segment on the heap of this process.
+pub(super) fn create_heap(options: &Options) -> Result<Arc<Attached>> {
+    let (plan, size) = plan(options)?;
+    let size = if cfg!(loom) { plan.data_at + size * 4 } else { size }; // the model's atomics are fatter
+    let region = Region::heap(size, plan.rows)?;
+    plan.build(&region, flags(options, false), [0; 2], os::process::random())?;
+    join_heap(Arc::new(region), plan)
+}
+
+fn join_heap(region: Arc<Region>, plan: Plan) -> Result<Arc<Attached>> {
+    for sweep_first in [false, true] {
+        if sweep_first {
+            let guest = Attached::new(Arc::clone(&region), plan, Owner::NOBODY, 0, None)?;
+            sweep::sweep(&guest)?;
+        }
+        if let Some((owner, generation)) = claim_on_heap(&region, &plan)? {
+            return Attached::new(region, plan, owner, generation, None);
+        }
+    }
+    Err(Error::NoRow { rows: plan.rows })
+}
+
+fn plan(options: &Options) -> Result<(Plan, u64)> {
+    let size = u64::try_from(options.size).ok().and_then(|size| size.checked_next_multiple_of(4096));
+    let size = size.filter(|&size| size != 0 && i64::try_from(size).is_ok());
+    let Some(size) = size else { return Err(Error::InvalidConfig { why: "a segment's size is 1 byte to 2^63 - 4096" }) };
+    let entries = Plan::entries_for(size);
+    let Some(plan) = Plan::new(options.rows.into(), entries) else {
+        return Err(Error::InvalidConfig { why: "a segment has 1 to 1022 rows" });
+    };
+    if !cfg!(loom) && size < plan.data_at {
+        return Err(Error::NoSpace { needed: plan.data_at, available: size }); // header, rows and directory
+    }
+    Ok((plan, size))
+}
+
+fn flags(options: &Options, asymmetric: bool) -> u64 {
+    (if options.temporary { FLAG_TEMPORARY } else { 0 }) | if asymmetric { FLAG_ASYMMETRIC } else { 0 }
+}
+
+/// Fills an unnamed object, and attaches to it.
+fn make(options: &Options, fd: OwnedFd, path: Option<PathBuf>) -> Result<Arc<Attached>> {
+    let (plan, size) = plan(options)?;
+    refuse_foreign_file_systems(&fd)?;
+    match object::reserve(fd.as_fd(), size) {
+        Ok(Reserve::Done) => {}
+        Ok(Reserve::NoSpace { available }) => return Err(Error::NoSpace { needed: size, available }),
+        Err(e) => return Err(translate("fallocate", e, || "the new segment".to_owned())),
+    }
+    let region = map(options, &fd, size)?;
+    let asymmetric = os::membarrier::register();
+    plan.build(&region, flags(options, asymmetric), os::process::boot_id(), os::process::random())?;
+    join_region(fd, path, region, plan)?.ok_or(Error::NotFound { name: "the new segment".to_owned() })
+}
+
+/// `None`: it is being unlinked.
+fn join(options: &Options, fd: OwnedFd, path: Option<PathBuf>) -> Result<Option<Arc<Attached>>> {
+    refuse_foreign_file_systems(&fd)?;
+    let status = object::status(fd.as_fd()).map_err(|e| Error::os("fstat", e))?;
+    if status.size < size_of::<Header>() as u64 {
+        return Err(Error::Foreign {
+            expected: "a segment".to_owned(),
+            found: format!("a file of {} bytes", status.size),
+        });
+    }
+    let region = map(options, &fd, status.size)?;
+    let plan = Plan::read(&region)?;
+    join_region(fd, path, region, plan)
+}
+
+fn refuse_foreign_file_systems(fd: &OwnedFd) -> Result<()> {
+    match object::one_kernel(fd.as_fd()) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Error::Unsupported {
+            what: "this file system: its locks and mappings may not be one kernel's (use tmpfs, ext4, xfs, btrfs, f2fs or zfs)",
+        }),
+        Err(e) => Err(Error::os("fstatfs", e)),
+    }
+}
+
+fn map(options: &Options, fd: &OwnedFd, size: u64) -> Result<Region> {
+    let too_large = Error::InvalidConfig { why: "the segment is larger than the address space" };
+    let Ok(len) = usize::try_from(size) else { return Err(too_large) };
+    let mapping = Mapping::shared(fd.as_fd(), len, false).map_err(|e| translate("mmap", e, || "the segment".to_owned()))?;
+    if options.prefault {
+        mapping.prefault().map_err(|e| Error::os("madvise(MADV_POPULATE_WRITE)", e))?;
+    }
+    if options.lock_in_ram {
+        mapping.lock_in_ram().map_err(|e| translate("mlock (see RLIMIT_MEMLOCK)", e, || "locking in RAM".to_owned()))?;
+    }
+    Ok(Region::mapped(mapping))
+}
+
+fn join_region(fd: OwnedFd, path: Option<PathBuf>, region: Region, plan: Plan) -> Result<Option<Arc<Attached>>> {
+    let region = Arc::new(region);
+    let status = object::status(fd.as_fd()).map_err(|e| Error::os("fstat", e))?;
+    let me = os::process::me();
+    let another = || object::reopen(fd.as_fd(), false).map_err(|e| Error::os("open(/proc/self/fd)", e));
+    after_reboot(&region, &plan, another)?;
+    let caps = if os::membarrier::register() { CAP_MEMBARRIER } else { 0 };
+    for attempt in 0..20 {
+        let gone = || -> Result<bool> { Ok(region.get::<Header>(0)?.gone.load(Ordering::Acquire) != 0) }; // [A10]
+        let contended = match claim_by_byte(&region, &plan, &me, caps, another)? {
+            Ok((owner, generation, anchor)) => {
+                let evidence = Evidence::new(fd, &status, me);
+                let kernel = Kernel::new(evidence, Some(anchor), path);
+                let attached = Attached::new(Arc::clone(&region), plan, owner, generation, Some(kernel))?;
+                return Ok(if gone()? { None } else { Some(attached) });
+            }
+            Err(contended) => contended,
+        };
+        if gone()? {
+            return Ok(None);
+        }
+        let swept = {
+            let questions = another()?;
+            let kernel = Kernel::new(Evidence::new(questions, &status, me), None, None);
+            let guest = Attached::new(Arc::clone(&region), plan, Owner::NOBODY, 0, Some(kernel))?;
+            sweep::sweep(&guest)?
+        };
+        if swept.recovered == 0 && !contended {
+            break;
+        }
+        if attempt > 0 {
+            std::thread::sleep(Duration::from_millis(1)); // a row is about to become free
+        }
+    }
+    Err(Error::NoRow { rows: plan.rows })
+}
+
+/// Another boot id, and nobody attached: every tenant died with the old kernel. Their pids mean nothing now.
+fn after_reboot(region: &Region, plan: &Plan, another: impl Fn() -> Result<OwnedFd>) -> Result<()> {
+    let header = region.get::<Header>(0)?;
+    let boot = os::process::boot_id();
+    let then = [&header.boot[0], &header.boot[1]].map(|word| word.load(Ordering::Relaxed)); // [H4]
+    if then == boot {
+        return Ok(());
+    }
+    let all = another()?;
+    if !matches!(evidence::try_take_all_rows(all.as_fd(), plan.rows), Ok(true)) {
+        return Ok(()); // somebody of this kernel is attached: a made-up boot id, as containers have them
+    }
+    for row in 1..=plan.rows {
+        let row = region.get::<Row>(plan.row_at(row))?;
+        let state = row.state();
+        if state.phase() == Some(Phase::Active) {
+            let dead = state.with(Phase::Dead);
+            let _ = row.state.compare_exchange(state.0, dead.0, Ordering::AcqRel, Ordering::Relaxed); // [A1]
+        }
+    }
+    for (word, value) in header.boot.iter().zip(boot) {
+        word.store(value, Ordering::Relaxed); // [H1]
+    }
+    Ok(())
+}
+
+/// Removes the name of a segment; those who are attached keep it.
+pub(super) fn unlink(address: &Address) -> Result<()> {
+    let path = address.path()?;
+    let name = || address.to_string();
+    let fd = object::open(&path, true).map_err(|e| translate("open", e, name))?;
+    let status = object::status(fd.as_fd()).map_err(|e| Error::os("fstat", e))?;
+    let is_segment = status.size >= size_of::<Header>() as u64 && {
+        let mapping = Mapping::shared(fd.as_fd(), size_of::<Header>(), true).map_err(|e| Error::os("mmap", e))?;
+        let region = Region::mapped(mapping);
+        let magic = region.get::<Header>(0)?.magic.load(Ordering::Acquire); // [H3]
+        magic == super::header::MAGIC
+    };
+    if !is_segment {
+        return Err(Error::Foreign {
+            expected: "a segment".to_owned(),
+            found: format!("a file of {} bytes that is none; it was not removed", status.size),
+        });
+    }
+    object::unlink(&path).map_err(|e| translate("unlink", e, name))
+}
+
+/// An `io::Error` of a call, as what it means.
+fn translate(call: &'static str, error: io::Error, name: impl FnOnce() -> String) -> Error {
+    match error.kind() {
+        io::ErrorKind::NotFound => Error::NotFound { name: name() },
+        io::ErrorKind::AlreadyExists => Error::AlreadyExists { name: name() },
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            Error::Denied { what: format!("{call} of {}", name()) }
+        }
+        _ => Error::os(call, error),
+    }
+}

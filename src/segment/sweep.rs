@@ -1,0 +1,154 @@
+//! Recovery: what the verified dead hold is given back, by whoever comes by. And detaching, which is the same for
+//! one's own row.
+//!
+//! Idempotent, killable at every instruction, and concurrent with everybody's work. A sweeper holds the row's sweep
+//! byte, which the kernel takes back when the sweeper dies; the next one begins anew.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use super::attached::Kernel;
+use super::directory;
+use super::evidence;
+use super::header::{FLAG_TEMPORARY, Header};
+use super::rows::{Phase, State};
+use super::{Attached, Owner};
+use crate::error::Result;
+use crate::memory::Region;
+use crate::os::object;
+use crate::shim::Ordering;
+
+/// What `Segment::sweep` did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Swept {
+    /// Dead attachments whose every word was repaired, and whose row is free again.
+    pub recovered: u32,
+    /// Dead attachments that another process is sweeping, or that used a structure unknown to this build.
+    pub left: u32,
+}
+
+/// The right to sweep a row, given back when dropped.
+struct Byte<'a> {
+    attached: &'a Attached,
+    row: u32,
+    dead: State,
+}
+
+impl<'a> Byte<'a> {
+    fn try_take(attached: &'a Attached, row: u32) -> Option<Self> {
+        let taken = match attached.kernel() {
+            Some(kernel) => kernel.evidence.try_sweep(row),
+            None => attached.region().try_sweep(row),
+        };
+        taken.then_some(Self { attached, row, dead: State(0) })
+    }
+}
+
+impl Drop for Byte<'_> {
+    fn drop(&mut self) {
+        match self.attached.kernel() {
+            Some(kernel) => kernel.evidence.swept(self.row),
+            None => self.attached.region().swept(self.row),
+        }
+    }
+}
+
+/// Recovers everything that dead attachments hold, in one pass for all of them.
+pub(super) fn sweep(attached: &Attached) -> Result<Swept> {
+    attached.check()?;
+    let _one_thread = attached.sweeping();
+    let mut result = Swept::default();
+    let mut bytes = Vec::new();
+    let mut owners = BTreeMap::new();
+    for row in 1..=attached.plan().rows {
+        let state = attached.row(row)?.state();
+        let owner = Owner::new(row, state.generation());
+        let dead = match state.phase() {
+            Some(Phase::Dead) => true,
+            Some(Phase::Active) => attached.is_dead(owner)?,
+            Some(Phase::Free) | None => false,
+        };
+        if !dead || owner == attached.owner() {
+            continue;
+        }
+        let Some(mut byte) = Byte::try_take(attached, row) else {
+            result.left += 1;
+            continue;
+        };
+        let word = &attached.row(row)?.state;
+        byte.dead = state.with(Phase::Dead);
+        let is_dead = state == byte.dead && attached.row(row)?.state() == state
+            || word.compare_exchange(state.0, byte.dead.0, Ordering::AcqRel, Ordering::Relaxed).is_ok(); // [A1]
+        if is_dead {
+            owners.insert(row, owner);
+            bytes.push(byte);
+        }
+    }
+    if bytes.is_empty() {
+        return Ok(result);
+    }
+    let complete = directory::sweep(attached, &owners)?;
+    for byte in bytes {
+        let free = byte.dead.with(Phase::Free);
+        let word = &attached.row(byte.row)?.state;
+        if complete && word.compare_exchange(byte.dead.0, free.0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            // [A1]
+            result.recovered += 1;
+        } else {
+            result.left += 1;
+        }
+    }
+    attached.header()?.roster.fetch_add(1, Ordering::Release); // [A9]
+    Ok(result)
+}
+
+/// The end of an attachment by its own hand: what it forgot is repaired as after a death, then its row is free.
+pub(super) fn detach(attached: &Attached) {
+    let me = attached.owner();
+    if me == Owner::NOBODY {
+        return;
+    }
+    let active = State::new(attached.generation(), Phase::Active);
+    let own = BTreeMap::from([(me.row(), me)]);
+    // What cannot be repaired here stays Active, for the sweep of those who see that we are gone.
+    if let (Ok(true), Ok(row)) = (directory::sweep(attached, &own), attached.row(me.row())) {
+        let free = active.with(Phase::Free);
+        let _ = row.state.compare_exchange(active.0, free.0, Ordering::AcqRel, Ordering::Relaxed); // [A1]
+    }
+    if let Ok(header) = attached.header() {
+        header.roster.fetch_add(1, Ordering::Release); // [A9]
+    }
+}
+
+/// Unlinks a temporary segment that nobody is attached to any more. The caller has given its own row's byte back.
+///
+/// While all row bytes are ours nobody can attach; whoever tries then finds `gone`, and makes a new segment.
+pub(super) fn unlink_if_last(region: &Region, kernel: &Kernel) {
+    let Some(path) = &kernel.path else { return };
+    let Ok(header) = region.get::<Header>(0) else { return };
+    let temporary = header.flags.load(Ordering::Relaxed) & FLAG_TEMPORARY != 0; // [H4]
+    if temporary && kernel.evidence.is_ours() {
+        unlink_held(kernel.evidence.descriptor(), path, || header.gone.store(1, Ordering::Release)); // [A10]
+    }
+}
+
+/// Completes the work of a last detacher that died between `gone` and the unlinking.
+pub(super) fn unlink_gone(segment: BorrowedFd<'_>, path: &Path) {
+    unlink_held(segment, path, || ());
+}
+
+/// Unlinks `path` if it still names `segment`, while we hold all its rows: so nobody else does the same, and a new
+/// segment of that name cannot come between the look and the unlinking.
+fn unlink_held(segment: BorrowedFd<'_>, path: &Path, before: impl FnOnce()) {
+    let Ok(all) = object::reopen(segment, false) else { return };
+    if !matches!(evidence::try_take_all_rows(all.as_fd(), Owner::MAX_ROW), Ok(true)) {
+        return; // somebody is attached, or at it
+    }
+    let (Ok(named), Ok(held)) = (object::status_of(path), object::status(all.as_fd())) else { return };
+    if (named.dev, named.ino) == (held.dev, held.ino) {
+        before();
+        let _ = object::unlink(path); // by hand, somebody may have been faster
+    }
+}
