@@ -1,0 +1,108 @@
+//! The directory under races: opening against removing and creating, two creators, a creator that dies.
+#![cfg(loom)]
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use outlive::atomic::{AtomicU64, Ordering};
+use outlive::loom::thread;
+use outlive::model::{explore, life};
+use outlive::object::Object;
+use outlive::{Error, Segment};
+
+fn segment(rows: u16) -> Segment {
+    Segment::options().rows(rows).heap().unwrap()
+}
+
+fn create(segment: &Segment, name: &str, value: u64) -> Result<Object<AtomicU64>, Error> {
+    Object::create(segment, name, move || AtomicU64::new(value))
+}
+
+/// The race: an opener has looked the name up when the object is removed and its memory given to another.
+///
+/// Allowed: the opener finds nothing, or it finds the object, whose memory then stays its own.
+/// Forbidden: the opener's object turns into the new one.
+#[test]
+fn memory_is_not_reused_under_an_opener() {
+    let iterations = explore(2, || {
+        let here = segment(2);
+        let there = here.attach().unwrap();
+        drop(create(&here, "old", 1).unwrap());
+        let opener = thread::spawn(move || match Object::<AtomicU64>::open(&there, "old") {
+            Ok(object) => assert_eq!(object.load(Ordering::Relaxed), 1),
+            Err(error) => assert!(matches!(error, Error::NotFound { .. }), "{error}"),
+        });
+        here.remove("old").unwrap();
+        let new = create(&here, "new", 2).unwrap();
+        opener.join().unwrap();
+        assert_eq!(new.load(Ordering::Relaxed), 2);
+    });
+    assert!(iterations > 100, "{iterations}");
+}
+
+/// The race: two processes make an object of one name.
+///
+/// Allowed: one makes it, the other is told so. Forbidden: both make one, or neither.
+#[test]
+fn one_of_two_creators_wins() {
+    let iterations = explore(2, || {
+        let here = segment(2);
+        let there = here.attach().unwrap();
+        let other = thread::spawn(move || create(&there, "x", 2).is_ok());
+        let mine = create(&here, "x", 1);
+        let theirs = other.join().unwrap();
+        assert_ne!(mine.is_ok(), theirs);
+        if let Err(error) = mine {
+            assert!(matches!(error, Error::AlreadyExists { .. }), "{error}");
+        }
+        let found = Object::<AtomicU64>::open(&here, "x").unwrap();
+        assert_eq!(found.load(Ordering::Relaxed), if theirs { 2 } else { 1 });
+    });
+    assert!(iterations > 100, "{iterations}");
+}
+
+/// A creator dies at each of its writes in turn; another process then makes the same object, without a sweep and
+/// without waiting.
+///
+/// Allowed: it finds it complete, or makes it. Forbidden: half of it, or a lock that nobody gives back.
+#[test]
+fn a_creator_dies_at_every_write() {
+    let mut writes = 0;
+    for k in 0.. {
+        let died = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let seen = died.clone();
+        explore(2, move || {
+            let here = segment(2);
+            let there = here.attach().unwrap();
+            let made = life::mortal(&there, k, || drop(create(&there, "x", 1).unwrap()));
+            if made.is_none() {
+                seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            }
+            let object = Object::<AtomicU64>::open_or_create(&here, "x", || AtomicU64::new(1)).unwrap();
+            assert_eq!(object.load(Ordering::Relaxed), 1);
+            drop(object);
+            here.sweep().unwrap();
+            here.remove("x").unwrap();
+            assert!(here.objects().unwrap().is_empty(), "nobody has anything open any more");
+            std::mem::forget(there); // the dead do not detach
+        });
+        if died.load(std::sync::atomic::Ordering::SeqCst) == 0 {
+            break;
+        }
+        writes = k + 1;
+    }
+    assert!(writes > 10, "{writes}");
+}
+
+/// The race: two processes attach at once. Allowed: two different rows. Forbidden: one row for both.
+#[test]
+fn two_attachers_get_two_rows() {
+    let iterations = explore(3, || {
+        let here = segment(3);
+        let second = here.clone();
+        let other = thread::spawn(move || second.attach().unwrap());
+        let mine = here.attach().unwrap();
+        let theirs = other.join().unwrap();
+        assert_ne!(mine.owner(), theirs.owner());
+        assert_eq!(here.attachments().unwrap().len(), 3);
+    });
+    assert!(iterations > 10, "{iterations}");
+}

@@ -1,0 +1,13 @@
+//! Floor 6: rings, the structures that move messages from process to process.
+//!
+//! | module | who sends, who receives | messages |
+//! |---|---|---|
+//! | [`spsc`] | one, one | values of one type |
+//!
+//! What all rings with two ends have in common: positions that count messages since creation (`position`), the right to
+//! an end, which survives its holder (`lease`), and how long to wait (`wait`).
+
+mod lease;
+mod position;
+pub mod spsc;
+mod wait;

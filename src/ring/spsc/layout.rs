@@ -1,0 +1,204 @@
+//! Where everything lies in a ring, and the private copy of what never changes.
+
+use core::alloc::Layout;
+
+use crate::error::{Error, Fault, Result};
+use crate::memory::{CacheLine, Control, Region};
+use crate::payload::Shared;
+use crate::ring::lease::Role;
+use crate::ring::position::{MAX_CAPACITY, index};
+use crate::segment::directory::ObjectHandle;
+use crate::shim::{AtomicU64, Ordering, Slots};
+use crate::sync::EventCount;
+
+/// "OUTLSPSC".
+const MAGIC: u64 = u64::from_le_bytes(*b"OUTLSPSC");
+/// Of this layout.
+const VERSION: u64 = 1;
+/// The slots begin on a line of their own, whatever `T` is.
+const LINE: u64 = 128;
+
+/// The head of a ring. Each word that is written has a line for itself and for those who read it together.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub(super) struct Header {
+    constants: CacheLine<Constants>,
+    /// Messages committed since creation. Written by the sender only.
+    pub(super) tail: CacheLine<AtomicU64>,
+    /// Messages consumed since creation. Written by the receiver only.
+    pub(super) head: CacheLine<AtomicU64>,
+    /// Who may send.
+    pub(super) sender: CacheLine<Role>,
+    /// Who may receive.
+    pub(super) receiver: CacheLine<Role>,
+    /// The receiver sleeps on it, the sender notifies.
+    pub(super) items: CacheLine<EventCount>,
+    /// The sender sleeps on it, the receiver notifies.
+    pub(super) space: CacheLine<EventCount>,
+    /// For later: the rows to be woken through their doorbells, and statistics.
+    reserved: CacheLine<Reserved>,
+}
+
+// SAFETY: cache lines of atomics, and of structs of atomics.
+unsafe impl Control for Header {}
+
+/// Written by the creator, never again.
+#[derive(Debug, Default)]
+#[repr(C)]
+struct Constants {
+    magic: AtomicU64,
+    version: AtomicU64,
+    capacity: AtomicU64,
+    size: AtomicU64,
+    align: AtomicU64,
+    schema: AtomicU64,
+    data_at: AtomicU64,
+    total: AtomicU64,
+}
+
+// SAFETY: atomics.
+unsafe impl Control for Constants {}
+
+#[derive(Debug, Default)]
+#[repr(C)]
+struct Reserved {
+    waiting: AtomicU64,
+}
+
+// SAFETY: an atomic.
+unsafe impl Control for Reserved {}
+
+#[cfg(not(loom))]
+mod drawn {
+    use super::{Constants, Header};
+    use core::mem::offset_of;
+    use static_assertions::const_assert_eq;
+
+    const_assert_eq!(offset_of!(Header, constants), 0);
+    const_assert_eq!(offset_of!(Header, tail), 128);
+    const_assert_eq!(offset_of!(Header, head), 256);
+    const_assert_eq!(offset_of!(Header, sender), 384);
+    const_assert_eq!(offset_of!(Header, receiver), 512);
+    const_assert_eq!(offset_of!(Header, items), 640);
+    const_assert_eq!(offset_of!(Header, space), 768);
+    const_assert_eq!(offset_of!(Header, reserved), 896);
+    const_assert_eq!(size_of::<Header>(), 1024);
+    const_assert_eq!(offset_of!(Constants, capacity), 16);
+    const_assert_eq!(offset_of!(Constants, data_at), 48);
+    const_assert_eq!(offset_of!(Constants, total), 56);
+}
+
+/// What a ring of so many `T` looks like. A private copy: after `open` nothing of it is read from the segment again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// A power of two.
+    pub(super) capacity: u64,
+    size: u64,
+    align: u64,
+    schema: u64,
+    /// Offset of slot 0 in the ring.
+    data_at: u64,
+    /// Bytes of the ring.
+    pub(super) total: u64,
+}
+
+impl Plan {
+    /// The capacity that a request is rounded up to.
+    pub(super) fn rounded(requested: usize) -> Result<u64> {
+        match requested.checked_next_power_of_two() {
+            Some(capacity) if requested > 0 && capacity as u64 <= MAX_CAPACITY => Ok(capacity as u64),
+            _ => Err(Error::InvalidConfig { why: "the capacity of a ring is 1 to 2^31 messages" }),
+        }
+    }
+
+    /// `None`: larger than an address space.
+    pub(super) fn new<T: Shared>(capacity: u64) -> Option<Self> {
+        let (size, align) = (size_of::<T>() as u64, align_of::<T>() as u64);
+        let header = Layout::new::<Header>().size() as u64;
+        let data_at = header.checked_next_multiple_of(align.max(LINE))?;
+        let total = capacity.checked_mul(size)?.checked_add(data_at)?;
+        Some(Self { capacity, size, align, schema: T::SCHEMA.fingerprint(), data_at, total })
+    }
+
+    /// The alignment of the whole ring.
+    pub(super) fn object_align(&self) -> u64 {
+        self.align.max(LINE)
+    }
+
+    /// Makes an empty ring at `at`, whose next message is number `start`. For its creator.
+    pub(super) fn build<T: Shared>(&self, region: &Region, at: u64, start: u64) -> Result<(), Fault> {
+        let header = region.build::<Header>(at)?;
+        for (word, value) in header.constants.words().into_iter().zip(self.values()) {
+            word.store(value, Ordering::Relaxed); // [R1]
+        }
+        header.tail.store(start, Ordering::Relaxed); // [R1]
+        header.head.store(start, Ordering::Relaxed); // [R1]
+        let data_at = at.saturating_add(self.data_at);
+        let base = region.bytes(data_at, self.capacity.saturating_mul(self.size), self.align)?;
+        // SAFETY: `bytes` has checked range and alignment; the bytes are the creator's alone, and then those of rings of
+        // one type in one mode (R-I1).
+        let _ = unsafe { Slots::<T>::build(base.cast(), index(self.capacity), region.races(), data_at) };
+        Ok(())
+    }
+
+    /// Compares what stands in the ring, and in the directory, with what a ring of this capacity looks like.
+    pub(super) fn verify(&self, object: &ObjectHandle) -> Result<(), Fault> {
+        let at = object.at();
+        let region = object.attached().region();
+        let header = region.get::<Header>(at)?;
+        for (word, value) in header.constants.words().into_iter().zip(self.values()) {
+            let found = word.load(Ordering::Relaxed); // [R1]
+            if found != value {
+                return Err(Fault::Corrupt { what: "a constant of a ring is wrong", at });
+            }
+        }
+        if self.total > object.len() {
+            return Err(Fault::Corrupt { what: "a ring is larger than its object", at });
+        }
+        Ok(())
+    }
+
+    /// The slots of a ring that was verified.
+    pub(super) fn slots<T: Shared>(&self, object: &ObjectHandle) -> Result<Slots<T>, Fault> {
+        let region = object.attached().region();
+        let data_at = object.at().saturating_add(self.data_at);
+        let base = region.bytes(data_at, self.capacity.saturating_mul(self.size), self.align)?;
+        // SAFETY: `bytes` has checked range and alignment; the handle keeps them mapped, and the object's (R-I1).
+        Ok(unsafe { Slots::open(base.cast(), index(self.capacity), region.races(), data_at) })
+    }
+
+    fn values(&self) -> [u64; 8] {
+        [MAGIC, VERSION, self.capacity, self.size, self.align, self.schema, self.data_at, self.total]
+    }
+}
+
+impl Constants {
+    fn words(&self) -> [&AtomicU64; 8] {
+        let Self { magic, version, capacity, size, align, schema, data_at, total } = self;
+        [magic, version, capacity, size, align, schema, data_at, total]
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capacities_are_rounded_up() {
+        for (requested, capacity) in [(1, 1), (2, 2), (3, 4), (4096, 4096), (1 << 31, 1 << 31)] {
+            assert_eq!(Plan::rounded(requested).unwrap(), capacity);
+        }
+        for requested in [0, (1 << 31) + 1, usize::MAX] {
+            assert!(matches!(Plan::rounded(requested), Err(Error::InvalidConfig { .. })));
+        }
+    }
+
+    #[test]
+    fn slots_are_aligned_and_sizes_do_not_overflow() {
+        let plan = Plan::new::<u8>(1).unwrap();
+        assert_eq!((plan.data_at, plan.total, plan.object_align()), (1024, 1025, 128));
+        let plan = Plan::new::<[u64; 3]>(4).unwrap();
+        assert_eq!((plan.data_at, plan.total), (1024, 1024 + 96));
+        assert_eq!(Plan::new::<[u64; 1 << 31]>(MAX_CAPACITY), None);
+    }
+}

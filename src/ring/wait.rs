@@ -1,0 +1,111 @@
+//! How long to wait, and how.
+
+use core::time::Duration;
+
+use crate::shim::clock::Deadline;
+
+/// What a blocking operation does while it waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Wait {
+    /// Spins for some ten microseconds (less, if that was in vain lately), then sleeps in the kernel until it is woken;
+    /// looks after its peer between slices of 1 to 100 ms. For everybody.
+    #[default]
+    Sleep,
+    /// Spins all the time: the shortest latency, and a core of its own.
+    Spin,
+    /// Gives the processor away again and again: for more threads than cores, where sleeping is too slow.
+    Yield,
+}
+
+/// The slices of one sleep: 1 ms, doubling to 100 ms.
+///
+/// Nobody relies on being woken by somebody who may die: after each slice the sleeper looks at condition and liveness.
+#[derive(Debug)]
+pub(super) struct Slices {
+    next: Duration,
+}
+
+impl Slices {
+    const FIRST: Duration = Duration::from_millis(1);
+    const LONGEST: Duration = Duration::from_millis(100);
+
+    pub(super) fn new() -> Self {
+        Self { next: Self::FIRST }
+    }
+
+    /// How long to sleep now. `ordered`: notifiers are certain to see the announcement; else it is a short nap.
+    pub(super) fn current(&self, deadline: &Deadline, ordered: bool) -> Duration {
+        let slice = if ordered { self.next } else { Self::FIRST };
+        slice.min(deadline.left())
+    }
+
+    /// It passed, and nothing happened.
+    pub(super) fn expired(&mut self) {
+        self.next = (self.next * 2).min(Self::LONGEST);
+    }
+}
+
+/// How long to spin before sleeping: more if it helped, less if not.
+#[derive(Debug)]
+pub(super) struct Spins(u32);
+
+impl Spins {
+    /// About 20 microseconds on current x86-64. A model has no time to lose.
+    const MOST: u32 = if cfg!(loom) { 0 } else { 1024 };
+    const LEAST: u32 = if cfg!(loom) { 0 } else { 16 };
+
+    pub(super) fn new() -> Self {
+        Self(Self::MOST)
+    }
+
+    /// Spins until `done`; whether it was.
+    pub(super) fn spin(&mut self, mut done: impl FnMut() -> bool) -> bool {
+        for _ in 0..self.0 {
+            if done() {
+                self.0 = (self.0 * 2).min(Self::MOST);
+                return true;
+            }
+            crate::shim::spin_hint();
+        }
+        self.0 = (self.0 / 2).max(Self::LEAST);
+        false
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_double_up_to_a_limit_and_end_with_the_deadline() {
+        let never = Deadline::after(None);
+        let mut slices = Slices::new();
+        assert_eq!(slices.current(&never, true), Duration::from_millis(1));
+        for _ in 0..20 {
+            slices.expired();
+        }
+        assert_eq!(slices.current(&never, true), Duration::from_millis(100));
+        assert_eq!(slices.current(&never, false), Duration::from_millis(1));
+        assert_eq!(slices.current(&Deadline::after(Some(Duration::ZERO)), true), Duration::ZERO);
+    }
+
+    #[test]
+    fn vain_spins_become_fewer_and_useful_ones_more() {
+        let mut spins = Spins::new();
+        for _ in 0..20 {
+            assert!(!spins.spin(|| false));
+        }
+        assert_eq!(spins.0, Spins::LEAST);
+        let mut looks = 0;
+        assert!(!spins.spin(|| {
+            looks += 1;
+            false
+        }));
+        assert_eq!(looks, Spins::LEAST);
+        for _ in 0..20 {
+            assert!(spins.spin(|| true));
+        }
+        assert_eq!(spins.0, Spins::MOST);
+    }
+}
