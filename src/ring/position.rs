@@ -4,16 +4,21 @@
 //! once, if a peer writes `u64::MAX`). All arithmetic here is modulo 2^64; capacities are powers of two up to 2^31, so
 //! that the slot of a position is its low bits on both sides of the wrap.
 //!
+//! They begin at [`START`] and not at 0, so that a private copy that was wiped is no position for 2^62 messages: no room,
+//! and nothing that a peer's position could make plausible.
+//!
 //! An end may work from its own position up to its *limit*: the sender up to `head + capacity`, the receiver up to
 //! `tail`. Either way `limit - position` is the number of slots that it has for itself, 0 to capacity.
+
+/// The position of the first message.
+pub(super) const START: u64 = 1 << 62;
 
 /// Largest capacity of a ring.
 pub(super) const MAX_CAPACITY: u64 = 1 << 31;
 
 /// How many slots there are from `position` to `limit`; 0 if the limit is behind.
 ///
-/// Behind are the words of a forked child or a killed attachment: both zero, or, if the death fell into an operation, a
-/// position without its limit.
+/// Behind is the limit of a killed attachment whose death fell into an operation: zero, and the position is not.
 #[inline]
 pub(super) const fn ready(position: u64, limit: u64) -> u64 {
     if is_exhausted(position, limit) { 0 } else { limit.wrapping_sub(position) }
@@ -37,6 +42,12 @@ pub(super) const fn is_plausible(position: u64, old: u64, new: u64, capacity: u6
 #[inline]
 pub(super) const fn until_wrap(position: u64, capacity: u64) -> u64 {
     capacity - (position & (capacity - 1))
+}
+
+/// How many messages went through an end that is at `position`; 0 if it was wiped.
+#[inline]
+pub(super) const fn count(position: u64) -> u64 {
+    if position == 0 { 0 } else { position.wrapping_sub(START) }
 }
 
 /// A number of slots as an index: never more than the capacity, which fits.
@@ -64,8 +75,11 @@ mod tests {
     #[test]
     fn what_was_wiped_leaves_nothing() {
         assert_eq!(ready(0, 0), 0);
-        assert_eq!(ready(7, 0), 0, "a position that was stored behind the wipe");
-        assert_eq!(ready(1 << 62, 0), 0);
+        assert_eq!(ready(START + 7, 0), 0, "a position that was stored behind the wipe");
+        for peers in [START, START + 7, START + MAX_CAPACITY, START - 1 + START] {
+            assert!(!is_plausible(0, 0, peers, MAX_CAPACITY));
+            assert!(!is_plausible(0, 0, peers.wrapping_add(MAX_CAPACITY), MAX_CAPACITY));
+        }
     }
 
     #[test]

@@ -12,6 +12,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
 use super::Owner;
+use crate::error::{Error, Result};
+use crate::os::map::Anchor;
 use crate::os::process::{self, Identity};
 use crate::os::{object, ofd_lock};
 
@@ -88,16 +90,23 @@ impl Evidence {
         }
     }
 
-    /// The right to sweep `row`, until [`Evidence::swept`] or our death.
-    pub(super) fn try_sweep(&self, row: u32) -> bool {
-        self.is_ours() && matches!(ofd_lock::try_write(self.descriptor(), SWEEP + u64::from(row), 1), Ok(true))
-    }
-
-    pub(super) fn swept(&self, row: u32) {
-        if self.is_ours() {
-            // Refused only if the descriptor is gone, and the lock with it.
-            let _ = ofd_lock::unlock(self.descriptor(), SWEEP + u64::from(row), 1);
+    /// The right to sweep some of `rows`, and which; until the anchor is dropped, or our death.
+    ///
+    /// On a description of its own, kept by an anchor: a forked child that outlives us must not keep the bytes.
+    pub(super) fn take_sweep(&self, rows: &[u32]) -> Result<(Vec<u32>, Option<Anchor>)> {
+        if !self.is_ours() {
+            return Ok((Vec::new(), None));
         }
+        let fresh = object::reopen(self.descriptor(), false).map_err(|e| Error::os("open(/proc/self/fd)", e))?;
+        let mut taken = Vec::new();
+        for &row in rows {
+            let byte = SWEEP + u64::from(row);
+            if ofd_lock::try_write(fresh.as_fd(), byte, 1).map_err(|e| Error::os("fcntl(F_OFD_SETLK)", e))? {
+                taken.push(row);
+            }
+        }
+        let anchor = Anchor::hold(fresh).map_err(|e| Error::os("mmap", e))?;
+        Ok((taken, Some(anchor)))
     }
 }
 

@@ -23,12 +23,13 @@ use super::attached::{Kernel, claim_by_byte, claim_on_heap};
 use super::evidence::{self, Evidence};
 use super::header::{FLAG_ASYMMETRIC, FLAG_TEMPORARY, Header, Plan};
 use super::rows::{CAP_MEMBARRIER, Phase, Row};
-use super::{Address, Attached, Options, Owner, sweep};
+use super::{Address, Attached, Options, Owner, Swept, sweep};
 use crate::error::{Error, Result};
 use crate::memory::Region;
 use crate::os::object::{self, Reserve};
 use crate::os::{self, map::Mapping};
 use crate::shim::Ordering;
+use crate::shim::clock::Deadline;
 
 /// Makes the segment under its name, which must be free.
 pub(super) fn create(address: &Address, options: &Options) -> Result<Arc<Attached>> {
@@ -94,7 +95,7 @@ pub(super) fn open_or_create(address: &Address, options: &Options) -> Result<(Ar
             other => return other.map(|attached| (attached, true)),
         }
         if attempt > 10 {
-            std::thread::sleep(Duration::from_millis(1)); // somebody unlinks and links it all the time
+            os::clock::pause(Duration::from_millis(1)); // somebody unlinks and links it all the time
         }
     }
     Err(last)
@@ -161,16 +162,45 @@ pub(super) fn create_heap(options: &Options) -> Result<Arc<Attached>> {
 }
 
 fn join_heap(region: Arc<Region>, plan: Plan) -> Result<Arc<Attached>> {
-    for sweep_first in [false, true] {
-        if sweep_first {
-            let guest = Attached::new(Arc::clone(&region), plan, Owner::NOBODY, 0, None)?;
-            sweep::sweep(&guest)?;
-        }
+    let mut patience = Patience::new();
+    loop {
         if let Some((owner, generation)) = claim_on_heap(&region, &plan)? {
             return Attached::new(region, plan, owner, generation, None);
         }
+        let guest = Attached::new(Arc::clone(&region), plan, Owner::NOBODY, 0, None)?;
+        if !patience.another_try(false, sweep::sweep(&guest)?) {
+            return Err(Error::NoRow { rows: plan.rows });
+        }
     }
-    Err(Error::NoRow { rows: plan.rows })
+}
+
+/// How long to look for a row that others are about to free: by time, for the others may be preempted.
+struct Patience {
+    deadline: Deadline,
+    in_vain: u32,
+}
+
+impl Patience {
+    fn new() -> Self {
+        Self { deadline: Deadline::after(Some(Duration::from_secs(2))), in_vain: 0 }
+    }
+
+    /// After a claim that failed (`contended`: some row was free, its byte was not) and a sweep.
+    fn another_try(&mut self, contended: bool, swept: Swept) -> bool {
+        if swept.recovered > 0 {
+            return !self.deadline.is_over();
+        }
+        if !contended && swept.left == 0 {
+            // Nothing is on its way. Once more, though: another sweeper may have finished between claim and sweep.
+            self.in_vain += 1;
+            return self.in_vain < 2;
+        }
+        if self.deadline.is_over() {
+            return false;
+        }
+        crate::os::clock::pause(Duration::from_millis(1));
+        true
+    }
 }
 
 fn plan(options: &Options) -> Result<(Plan, u64)> {
@@ -251,7 +281,8 @@ fn join_region(fd: OwnedFd, path: Option<PathBuf>, region: Region, plan: Plan) -
     let another = || object::reopen(fd.as_fd(), false).map_err(|e| Error::os("open(/proc/self/fd)", e));
     after_reboot(&region, &plan, another)?;
     let caps = if os::membarrier::register() { CAP_MEMBARRIER } else { 0 };
-    for attempt in 0..20 {
+    let mut patience = Patience::new();
+    loop {
         let gone = || -> Result<bool> { Ok(region.get::<Header>(0)?.gone.load(Ordering::Acquire) != 0) }; // [A10]
         let contended = match claim_by_byte(&region, &plan, &me, caps, another)? {
             Ok((owner, generation, anchor)) => {
@@ -271,14 +302,10 @@ fn join_region(fd: OwnedFd, path: Option<PathBuf>, region: Region, plan: Plan) -
             let guest = Attached::new(Arc::clone(&region), plan, Owner::NOBODY, 0, Some(kernel))?;
             sweep::sweep(&guest)?
         };
-        if swept.recovered == 0 && !contended {
-            break;
-        }
-        if attempt > 0 {
-            std::thread::sleep(Duration::from_millis(1)); // a row is about to become free
+        if !patience.another_try(contended, swept) {
+            return Err(Error::NoRow { rows: plan.rows });
         }
     }
-    Err(Error::NoRow { rows: plan.rows })
 }
 
 /// Another boot id, and nobody attached: every tenant died with the old kernel. Their pids mean nothing now.

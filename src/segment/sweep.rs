@@ -16,7 +16,7 @@ use super::rows::{Phase, State};
 use super::{Attached, Owner};
 use crate::error::Result;
 use crate::memory::Region;
-use crate::os::object;
+use crate::os::{self, object};
 use crate::shim::Ordering;
 
 /// What `Segment::sweep` did.
@@ -29,28 +29,28 @@ pub struct Swept {
     pub left: u32,
 }
 
-/// The right to sweep a row, given back when dropped.
-struct Byte<'a> {
+/// The right to sweep some rows. The kernel takes it back when we die; on the heap, unwinding does.
+struct Bytes<'a> {
+    rows: Vec<u32>,
     attached: &'a Attached,
-    row: u32,
-    dead: State,
+    _anchor: Option<os::map::Anchor>,
 }
 
-impl<'a> Byte<'a> {
-    fn try_take(attached: &'a Attached, row: u32) -> Option<Self> {
-        let taken = match attached.kernel() {
-            Some(kernel) => kernel.evidence.try_sweep(row),
-            None => attached.region().try_sweep(row),
-        };
-        taken.then_some(Self { attached, row, dead: State(0) })
+impl<'a> Bytes<'a> {
+    fn take(attached: &'a Attached, rows: &[u32]) -> Result<Self> {
+        if let Some(kernel) = attached.kernel() {
+            let (rows, anchor) = kernel.evidence.take_sweep(rows)?;
+            return Ok(Self { rows, attached, _anchor: anchor });
+        }
+        let rows = rows.iter().copied().filter(|&row| attached.region().try_sweep(row)).collect();
+        Ok(Self { rows, attached, _anchor: None })
     }
 }
 
-impl Drop for Byte<'_> {
+impl Drop for Bytes<'_> {
     fn drop(&mut self) {
-        match self.attached.kernel() {
-            Some(kernel) => kernel.evidence.swept(self.row),
-            None => self.attached.region().swept(self.row),
+        for &row in &self.rows {
+            self.attached.region().swept(row);
         }
     }
 }
@@ -59,41 +59,49 @@ impl Drop for Byte<'_> {
 pub(super) fn sweep(attached: &Attached) -> Result<Swept> {
     attached.check()?;
     let _one_thread = attached.sweeping();
-    let mut result = Swept::default();
-    let mut bytes = Vec::new();
-    let mut owners = BTreeMap::new();
+    let mut candidates = Vec::new();
     for row in 1..=attached.plan().rows {
         let state = attached.row(row)?.state();
         let owner = Owner::new(row, state.generation());
         let dead = match state.phase() {
             Some(Phase::Dead) => true,
-            Some(Phase::Active) => attached.is_dead(owner)?,
+            Some(Phase::Active) => owner != attached.owner() && attached.is_dead(owner)?,
             Some(Phase::Free) | None => false,
         };
-        if !dead || owner == attached.owner() {
-            continue;
-        }
-        let Some(mut byte) = Byte::try_take(attached, row) else {
-            result.left += 1;
-            continue;
-        };
-        let word = &attached.row(row)?.state;
-        byte.dead = state.with(Phase::Dead);
-        let is_dead = state == byte.dead && attached.row(row)?.state() == state
-            || word.compare_exchange(state.0, byte.dead.0, Ordering::AcqRel, Ordering::Relaxed).is_ok(); // [A1]
-        if is_dead {
-            owners.insert(row, owner);
-            bytes.push(byte);
+        if dead {
+            candidates.push((row, state));
         }
     }
-    if bytes.is_empty() {
+    let mut result = Swept::default();
+    if candidates.is_empty() {
+        return Ok(result);
+    }
+    let rows: Vec<u32> = candidates.iter().map(|&(row, _)| row).collect();
+    let bytes = Bytes::take(attached, &rows)?;
+    let mut owners = BTreeMap::new();
+    let mut ours = Vec::new();
+    for (row, state) in candidates {
+        if !bytes.rows.contains(&row) {
+            result.left += 1; // another process is at it
+            continue;
+        }
+        let dead = state.with(Phase::Dead);
+        let place = attached.row(row)?;
+        let is_dead = state == dead && place.state() == state
+            || place.state.compare_exchange(state.0, dead.0, Ordering::AcqRel, Ordering::Relaxed).is_ok(); // [A1]
+        if is_dead {
+            owners.insert(row, Owner::new(row, state.generation()));
+            ours.push((row, dead));
+        }
+    }
+    if ours.is_empty() {
         return Ok(result);
     }
     let complete = directory::sweep(attached, &owners)?;
-    for byte in bytes {
-        let free = byte.dead.with(Phase::Free);
-        let word = &attached.row(byte.row)?.state;
-        if complete && word.compare_exchange(byte.dead.0, free.0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+    for (row, dead) in ours {
+        let free = dead.with(Phase::Free);
+        let word = &attached.row(row)?.state;
+        if complete && word.compare_exchange(dead.0, free.0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             // [A1]
             result.recovered += 1;
         } else {

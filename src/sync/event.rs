@@ -81,7 +81,11 @@ impl EventCount {
     /// Notifier, after publishing: whether anybody may have to be woken.
     #[inline]
     pub(crate) fn look(&self, asymmetric: bool) -> Option<Seen> {
-        barrier::light(asymmetric);
+        if !asymmetric {
+            seldom();
+            barrier::light(false);
+        }
+        barrier::light(true);
         let seen = self.word.load(Ordering::Relaxed); // [E1]
         (seen & WAITING != 0).then_some(Seen(seen))
     }
@@ -133,6 +137,11 @@ impl EventCount {
         }
     }
 }
+
+/// The path it stands on is not the usual one.
+#[cold]
+#[inline]
+const fn seldom() {}
 
 #[cfg(not(loom))]
 static_assertions::assert_eq_size!(EventCount, u32);

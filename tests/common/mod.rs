@@ -1,6 +1,6 @@
 //! Names that no other test has, and that are gone afterwards.
 
-#![allow(dead_code, clippy::unwrap_used, reason = "each test uses a part of it")]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test binary uses a part of it")]
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};

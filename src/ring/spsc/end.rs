@@ -15,7 +15,7 @@ use crate::ring::wait::{Slices, Spins, Wait};
 use crate::segment::directory::ObjectHandle;
 use crate::segment::{Attached, HotCell, Owner};
 use crate::shim::clock::{self, Deadline};
-use crate::shim::{AtomicU64, Ordering, barrier, spin_hint, yield_now};
+use crate::shim::{AtomicU64, Ordering, PrivateU64, barrier, spin_hint, yield_now};
 use crate::sync::{EventCount, Seen};
 
 use super::layout::{Header, Plan};
@@ -166,12 +166,16 @@ enum Ask {
 const PATIENCE: Duration = Duration::from_millis(10);
 
 /// Words of the hot cell. They are wiped in this order and read in the other one: whoever sees a position that was wiped
-/// sees the other words wiped, too.
-///
-/// 1, or 0: wiped.
-const HERE: usize = 0;
-const LIMIT: usize = 1;
-const POSITION: usize = 2;
+/// sees the limit wiped, too.
+const LIMIT: usize = 0;
+const POSITION: usize = 1;
+
+/// The position that an operation works on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turn {
+    hot: NonNull<[PrivateU64; 16]>,
+    pub(super) position: u64,
+}
 
 /// How long to wait for a role.
 #[derive(Clone, Copy, Debug)]
@@ -182,15 +186,15 @@ pub(super) enum Patience {
 
 /// An end of a ring, and the right to it.
 pub(super) struct End<S: Side> {
-    /// E1: in the region that `object` keeps mapped; a verified header.
+    /// E1: position and limit, in `cell`. That is memory which fork and `testing::kill` wipe: then no slot is left, and the
+    /// slow path asks the attachment. The fast path pays nothing for it.
+    hot: NonNull<[PrivateU64; 16]>,
+    /// E2: in the region that `object` keeps mapped; a verified header.
     header: NonNull<Header>,
-    /// Position and limit. In memory that fork and `testing::kill` wipe: then no slot is left, and the slow path asks the
-    /// attachment. The fast path pays nothing for it.
-    hot: HotCell,
     mask: u64,
+    /// How far the limit may go beyond the position without a closer look: the capacity; 0 after an alarm.
+    reach: u64,
     asymmetric: bool,
-    /// Something has changed: once the limit is reached (which it is then), everything is to be looked at.
-    alarmed: bool,
     how: Wait,
     succeeded: bool,
     left: bool,
@@ -201,11 +205,12 @@ pub(super) struct End<S: Side> {
     fault: Option<Fault>,
     lease: Lease,
     object: ObjectHandle,
+    cell: HotCell,
     side: PhantomData<S>,
 }
 
-// SAFETY: E1 - the header is atomics, which may be used from any thread; all else is `Send`. Not `Sync`: the hot words
-// have one user at a time.
+// SAFETY: E1, E2 - both are atomics, which may be used from any thread; all else is `Send`. Not `Sync`:
+// the hot words have one user at a time.
 unsafe impl<S: Side> Send for End<S> {}
 
 impl<S: Side> End<S> {
@@ -217,7 +222,7 @@ impl<S: Side> End<S> {
             return Err(Error::ReadOnly);
         }
         let at = object.at();
-        let hot = attached.hot_cell()?;
+        let cell = attached.hot_cell()?;
         let header = attached.region().get::<Header>(at)?;
         let role = S::role(header);
         let lease = match patience {
@@ -225,11 +230,11 @@ impl<S: Side> End<S> {
             Patience::Until(wait) => role.take(attached, at, &Deadline::after(wait))?,
         };
         let mut end = Self {
+            hot: NonNull::from(&*cell),
             header: NonNull::from(header),
-            hot,
             mask: plan.capacity - 1,
+            reach: 0,
             asymmetric: attached.asymmetric(),
-            alarmed: true,
             how: Wait::default(),
             succeeded: false,
             left: false,
@@ -238,6 +243,7 @@ impl<S: Side> End<S> {
             fault: None,
             lease,
             object: object.clone(),
+            cell,
             side: PhantomData,
         };
         match end.resume() {
@@ -256,21 +262,26 @@ impl<S: Side> End<S> {
         if !is_plausible(position, position, S::limit(peers, self.capacity()), self.capacity()) {
             return Err(self.impossible());
         }
-        self.hot[HERE].set(1);
-        self.hot[LIMIT].set(position);
-        self.hot[POSITION].set(position);
+        self.hot()[LIMIT].set(position);
+        self.hot()[POSITION].set(position);
         self.attached().check()
     }
 
     /// No slot is certain any more: the next operation looks at everything.
     fn expect_alarm(&mut self) {
-        self.alarmed = true;
-        self.hot[LIMIT].set(self.hot[POSITION].get());
+        self.reach = 0;
+        self.hot()[LIMIT].set(self.position());
+    }
+
+    #[inline]
+    fn hot(&self) -> &[PrivateU64; 16] {
+        // SAFETY: E1 - `cell` lives as long as this.
+        unsafe { self.hot.as_ref() }
     }
 
     #[inline]
     fn header(&self) -> &Header {
-        // SAFETY: E1 - mapped while `object` lives, and atomics all through.
+        // SAFETY: E2 - mapped while `object` lives, and atomics all through.
         unsafe { self.header.as_ref() }
     }
 
@@ -287,16 +298,21 @@ impl<S: Side> End<S> {
         Fault::Corrupt { what: "the positions of a ring contradict each other", at: self.object.at() }
     }
 
-    /// The next position.
+    /// The next position. 0: it was wiped.
     #[inline]
     pub(super) fn position(&self) -> u64 {
-        self.hot[POSITION].get()
+        self.hot()[POSITION].get()
+    }
+
+    /// How many messages went through this end.
+    pub(super) fn count(&self) -> u64 {
+        position::count(self.position())
     }
 
     /// Whether this is still the process that took the role: not a forked child, not killed.
     #[inline]
     pub(super) fn is_here(&self) -> bool {
-        self.hot[HERE].get() != 0
+        self.position() != 0
     }
 
     /// Which slot a position is.
@@ -305,10 +321,13 @@ impl<S: Side> End<S> {
         index(position & self.mask)
     }
 
-    /// Done with the slots below `next`. This is the commit; then the peer is told.
+    /// Done with the slot of this turn, and with those before it. This is the commit; then the peer is told.
     #[inline]
-    pub(super) fn publish(&mut self, next: u64) {
-        self.hot[POSITION].set(next);
+    pub(super) fn publish(&mut self, Turn { hot, position }: Turn) {
+        let next = position.wrapping_add(1);
+        // SAFETY: E1 - the turn is from this end.
+        let words = unsafe { hot.as_ref() };
+        words[POSITION].set(next);
         let header = self.header();
         S::own(header).store(next, Ordering::Release); // [R2]
         if let Some(seen) = S::notifies(header).look(self.asymmetric) {
@@ -322,7 +341,8 @@ impl<S: Side> End<S> {
         if n == 0 || !self.is_here() {
             return 0;
         }
-        self.publish(position.wrapping_add(n as u64));
+        let last = position.wrapping_add(n as u64 - 1);
+        self.publish(Turn { hot: self.hot, position: last });
         n
     }
 
@@ -334,14 +354,38 @@ impl<S: Side> End<S> {
         self.expect_alarm();
     }
 
-    /// The next position, whose slot is ours; or why not.
+    /// The next position, if its slot is ours.
     #[inline]
-    pub(super) fn next(&mut self, waiting: Waiting) -> Result<u64, Stuck> {
-        let position = self.hot[POSITION].get();
-        if is_exhausted(position, self.hot[LIMIT].get()) && !matches!(self.advance(position, 0), Some(1..)) {
-            self.stuck(waiting)?;
+    pub(super) fn next(&mut self) -> Option<Turn> {
+        let hot = self.hot;
+        // SAFETY: E1 - `cell` lives as long as this.
+        let words = unsafe { hot.as_ref() };
+        let position = words[POSITION].get();
+        if is_exhausted(position, words[LIMIT].get()) {
+            let limit = self.peers_limit();
+            // Nothing, too much, or an alarm: one comparison.
+            if limit.wrapping_sub(position).wrapping_sub(1) >= self.reach {
+                return None;
+            }
+            words[LIMIT].set(limit);
         }
-        Ok(position)
+        Some(Turn { hot, position })
+    }
+
+    /// The next position, whose slot is ours, when there was none; or why not.
+    pub(super) fn stuck(&mut self, waiting: Waiting) -> Result<Turn, Stuck> {
+        let (hot, position) = (self.hot, self.position());
+        match waiting {
+            Waiting::No => self.refresh(Ask::Later).map(|_| ())?,
+            Waiting::For(wait) => self.wait(&Deadline::after(wait))?,
+        }
+        Ok(Turn { hot, position })
+    }
+
+    #[inline]
+    fn peers_limit(&self) -> u64 {
+        let peers = S::peers(self.header()).load(Ordering::Acquire); // [R3]
+        S::limit(peers, self.capacity())
     }
 
     /// The next position, and how many slots there are from it: one to `max` in a row; none if `max` is 0.
@@ -357,44 +401,29 @@ impl<S: Side> End<S> {
     pub(super) fn some(&mut self, wanted: u64, waiting: Waiting) -> Result<(u64, usize), Stuck> {
         let wanted = wanted.min(self.capacity());
         let position = self.position();
-        let mut ready = ready(position, self.hot[LIMIT].get());
+        let mut ready = ready(position, self.hot()[LIMIT].get());
         if ready < wanted {
-            match self.advance(position, ready) {
-                Some(more @ 1..) => ready = more,
-                _ => {
-                    self.stuck(waiting)?;
-                    ready = position::ready(position, self.hot[LIMIT].get());
-                }
+            let limit = self.peers_limit();
+            let room = limit.wrapping_sub(position);
+            if room == 0 || room < ready || room > self.reach {
+                ready = self.stuck_row(waiting)?;
+            } else {
+                self.hot()[LIMIT].set(limit);
+                ready = room;
+            }
+            if !self.is_here() {
+                self.hot()[LIMIT].set(0); // killed in between: this was not ours to change
             }
         }
         Ok((position, index(ready.min(wanted))))
     }
 
-    /// The short look at the peer, as long as there is no alarm: how many slots there are now, if there are as many as
-    /// before. `None`: look at everything.
-    #[inline]
-    fn advance(&self, position: u64, ready: u64) -> Option<u64> {
-        if self.alarmed || !self.is_here() {
-            return None;
-        }
-        let peers = S::peers(self.header()).load(Ordering::Acquire); // [R3]
-        let limit = S::limit(peers, self.capacity());
-        let room = limit.wrapping_sub(position);
-        if room < ready || room > self.capacity() {
-            return None;
-        }
-        self.hot[LIMIT].set(limit);
-        Some(room)
-    }
-
-    /// There is no slot, or something is wrong.
+    /// As [`stuck`](Self::stuck); how many slots there are then.
     #[cold]
     #[inline(never)]
-    fn stuck(&mut self, waiting: Waiting) -> Result<(), Stuck> {
-        match waiting {
-            Waiting::No => self.refresh(Ask::Later).map(|_| ()),
-            Waiting::For(wait) => self.wait(&Deadline::after(wait)),
-        }
+    fn stuck_row(&mut self, waiting: Waiting) -> Result<u64, Stuck> {
+        let Turn { position, .. } = self.stuck(waiting)?;
+        Ok(ready(position, self.hot()[LIMIT].get()))
     }
 
     /// Looks at everything: how many slots there are now, at least one; or why not.
@@ -403,7 +432,7 @@ impl<S: Side> End<S> {
         if let Some(fault) = self.fault {
             return Err(fault.into());
         }
-        self.alarmed = false;
+        self.reach = self.capacity();
         let seen = self.look(ask);
         match seen {
             Err(Stuck::Fault(fault @ Fault::Corrupt { .. })) => {
@@ -436,14 +465,13 @@ impl<S: Side> End<S> {
 
     /// The limit, as the peer's position has it now.
     fn reload(&self) -> Result<u64, Fault> {
-        let peers = S::peers(self.header()).load(Ordering::Acquire); // [R3]
-        let (position, old) = (self.hot[POSITION].get(), self.hot[LIMIT].get());
-        let limit = S::limit(peers, self.capacity());
+        let limit = self.peers_limit();
+        let (position, old) = (self.position(), self.hot()[LIMIT].get());
         if !is_plausible(position, old, limit, self.capacity()) {
             // Wiped since the check: then the position is not ours.
             return Err(self.attached().check().err().unwrap_or_else(|| self.impossible()));
         }
-        self.hot[LIMIT].set(limit);
+        self.hot()[LIMIT].set(limit);
         Ok(limit.wrapping_sub(position))
     }
 
@@ -482,7 +510,7 @@ impl<S: Side> End<S> {
     #[inline]
     fn moved(&self) -> bool {
         let peers = S::peers(self.header()).load(Ordering::Relaxed); // [R5]
-        S::limit(peers, self.capacity()) != self.hot[LIMIT].get()
+        S::limit(peers, self.capacity()) != self.hot()[LIMIT].get()
     }
 
     fn wait(&mut self, deadline: &Deadline) -> Result<(), Stuck> {
@@ -577,7 +605,8 @@ impl<S: Side> Drop for End<S> {
 impl<S: Side> fmt::Debug for End<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("End")
-            .field("position", &self.position())
+            .field("position", &self.count())
+            .field("hot", &self.cell)
             .field("capacity", &self.capacity())
             .field("object", &self.object)
             .finish_non_exhaustive()

@@ -23,9 +23,9 @@ const LINE: u64 = 128;
 #[repr(C)]
 pub(super) struct Header {
     constants: CacheLine<Constants>,
-    /// Messages committed since creation. Written by the sender only.
+    /// The next position to send. Written by the sender only.
     pub(super) tail: CacheLine<AtomicU64>,
-    /// Messages consumed since creation. Written by the receiver only.
+    /// The next position to receive. Written by the receiver only.
     pub(super) head: CacheLine<AtomicU64>,
     /// Who may send.
     pub(super) sender: CacheLine<Role>,
@@ -125,7 +125,7 @@ impl Plan {
         self.align.max(LINE)
     }
 
-    /// Makes an empty ring at `at`, whose next message is number `start`. For its creator.
+    /// Makes an empty ring at `at`, whose first position is `start`. For its creator.
     pub(super) fn build<T: Shared>(&self, region: &Region, at: u64, start: u64) -> Result<(), Fault> {
         let header = region.build::<Header>(at)?;
         for (word, value) in header.constants.words().into_iter().zip(self.values()) {

@@ -12,7 +12,7 @@ use crate::shim::Slots;
 use crate::trust::{Checked, Trust};
 
 use super::Wait;
-use super::end::{End, Receiving, Waiting};
+use super::end::{End, Receiving, Turn, Waiting};
 use super::guards::Items;
 
 /// The right to receive, and its holder: see [`Ring::try_receiver`](super::Ring::try_receiver).
@@ -91,11 +91,25 @@ impl<T: Payload<M>, M: Trust> Receiver<T, M> {
 
     #[inline]
     fn recv_one(&mut self, waiting: Waiting) -> Result<T, RecvError> {
-        let position = self.end.next(waiting)?;
+        match self.end.next() {
+            Some(turn) => Ok(self.take(turn)),
+            None => self.recv_stuck(waiting),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn recv_stuck(&mut self, waiting: Waiting) -> Result<T, RecvError> {
+        let turn = self.end.stuck(waiting)?;
+        Ok(self.take(turn))
+    }
+
+    #[inline]
+    fn take(&mut self, turn: Turn) -> T {
         // SAFETY: R-I2 - a slot of the ring with a message that is ours until the new head is published.
-        let value = unsafe { <T as Admitted<M>>::load(&self.slots, self.end.slot(position)) };
-        self.end.publish(position.wrapping_add(1));
-        Ok(value)
+        let value = unsafe { <T as Admitted<M>>::load(&self.slots, self.end.slot(turn.position)) };
+        self.end.publish(turn);
+        value
     }
 
     /// Up to `max` messages in a row, to be read where they are: at least one, at most up to the last slot of the ring.
@@ -178,7 +192,7 @@ impl<T: Payload<M>, M: Trust> Receiver<T, M> {
     /// 0 in a forked child, and after `testing::kill`.
     #[inline]
     pub fn position(&self) -> u64 {
-        self.end.position()
+        self.end.count()
     }
 
     /// Who has the sender's role, dead or alive; `None` if nobody has it at the moment.

@@ -7,7 +7,7 @@ use core::time::Duration;
 use crate::error::{Error, Result};
 use crate::memory::Region;
 use crate::payload::{self, Payload};
-use crate::ring::position::index;
+use crate::ring::position::{START, count, index};
 use crate::segment::directory::{self, Kind, Mode, ObjectHandle, Spec};
 use crate::segment::{Owner, Segment};
 use crate::shim::{Ordering, Slots};
@@ -122,7 +122,7 @@ impl<T: Payload<M>, M: Trust> Ring<T, M> {
     /// # Errors
     /// `AlreadyExists`, `InvalidName`, `InvalidConfig`, `NoSpace`, `Busy` if a stopped process holds the directory.
     pub fn create(segment: &Segment<M>, name: &str, config: impl Into<Config>) -> Result<Self> {
-        Self::find(segment, name, Mode::Create, Some(config.into()), 0)
+        Self::find(segment, name, Mode::Create, Some(config.into()), START)
     }
 
     /// Opens the ring, whatever its capacity. A ring of `Checked` can be opened in a trusted segment too.
@@ -140,7 +140,7 @@ impl<T: Payload<M>, M: Trust> Ring<T, M> {
     /// # Errors
     /// `NotFound`, `WrongType`, `InvalidName`, `Corrupt`.
     pub fn open(segment: &Segment<M>, name: &str) -> Result<Self> {
-        Self::find(segment, name, Mode::Open, None, 0)
+        Self::find(segment, name, Mode::Open, None, START)
     }
 
     /// Opens the ring, or makes it. Capacities are rounded up before they are compared.
@@ -148,10 +148,10 @@ impl<T: Payload<M>, M: Trust> Ring<T, M> {
     /// # Errors
     /// `WrongShape` if it exists with another capacity, and those of [`create`](Self::create) and [`open`](Self::open).
     pub fn open_or_create(segment: &Segment<M>, name: &str, config: impl Into<Config>) -> Result<Self> {
-        Self::find(segment, name, Mode::OpenOrCreate, Some(config.into()), 0)
+        Self::find(segment, name, Mode::OpenOrCreate, Some(config.into()), START)
     }
 
-    /// `start`: the number of the first message of a new ring.
+    /// `start`: the first position of a new ring.
     pub(super) fn find(
         segment: &Segment<M>,
         name: &str,
@@ -196,8 +196,8 @@ impl<T: Payload<M>, M: Trust> Ring<T, M> {
         Stats {
             capacity,
             depth: sent.wrapping_sub(received).min(capacity),
-            sent,
-            received,
+            sent: count(sent),
+            received: count(received),
             sender: sender.holder(),
             receiver: receiver.holder(),
             senders: sender.epoch(),

@@ -13,7 +13,7 @@ use crate::shim::Slots;
 use crate::trust::{Checked, Trust};
 
 use super::Wait;
-use super::end::{End, Sending, Waiting};
+use super::end::{End, Sending, Turn, Waiting};
 use super::guards::Grant;
 
 /// The right to send, and its holder: see [`Ring::try_sender`](super::Ring::try_sender).
@@ -92,14 +92,26 @@ impl<T: Payload<M>, M: Trust> Sender<T, M> {
 
     #[inline]
     fn send_one(&mut self, value: T, waiting: Waiting) -> Result<(), SendError<T>> {
-        let position = match self.end.next(waiting) {
-            Ok(position) => position,
-            Err(stuck) => return Err(stuck.refuse(value)),
-        };
-        // SAFETY: R-I2 - a slot of the ring, free and ours until the new tail is published.
-        unsafe { <T as Admitted<M>>::store(&self.slots, self.end.slot(position), value) };
-        self.end.publish(position.wrapping_add(1));
+        let Some(turn) = self.end.next() else { return self.send_stuck(value, waiting) };
+        self.put(turn, value);
         Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn send_stuck(&mut self, value: T, waiting: Waiting) -> Result<(), SendError<T>> {
+        match self.end.stuck(waiting) {
+            Ok(turn) => self.put(turn, value),
+            Err(stuck) => return Err(stuck.refuse(value)),
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn put(&mut self, turn: Turn, value: T) {
+        // SAFETY: R-I2 - a slot of the ring, free and ours until the new tail is published.
+        unsafe { <T as Admitted<M>>::store(&self.slots, self.end.slot(turn.position), value) };
+        self.end.publish(turn);
     }
 
     /// Sends as many of the first `values` as there is room for, with one commit, and says how many: at least one, or all
@@ -181,7 +193,7 @@ impl<T: Payload<M>, M: Trust> Sender<T, M> {
     /// 0 in a forked child, and after `testing::kill`.
     #[inline]
     pub fn position(&self) -> u64 {
-        self.end.position()
+        self.end.count()
     }
 
     /// Who has the receiver's role, dead or alive; `None` if nobody has it at the moment.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{clock, futex};
+use super::{clock, futex, life};
 
 /// Thread switches in one iteration before it counts as an endless loop; a repaired load takes two.
 const BRANCHES: usize = 10_000;
@@ -32,6 +32,7 @@ pub fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) -> 
         counter.fetch_add(1, Ordering::Relaxed); // a statistic
         futex::reset();
         clock::reset();
+        life::reset();
         model();
     });
     iterations.load(Ordering::Relaxed) // a statistic

@@ -13,7 +13,7 @@
 //! | D1  | kill      | Release | D2    | all that the dead wrote, before the news of the death            |
 //! | D2  | is dead   | Acquire | D1    | whoever repairs must see it                                      |
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::sync::atomic::Ordering;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -70,8 +70,21 @@ loom::thread_local! {
     static FATE: RefCell<Fate> = RefCell::new(Fate::Immortal);
 }
 
+thread_local! {
+    /// How many threads of the iteration are inside of `mortal_as`: while none is, nobody need look after its fate.
+    static MORTALS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// A new iteration.
+pub(super) fn reset() {
+    MORTALS.set(0);
+}
+
 /// Whether the process of this thread is dead, and only its stack still runs.
 pub(super) fn is_ghost() -> bool {
+    if MORTALS.get() == 0 {
+        return false;
+    }
     let ghost = FATE.try_with(|fate| match &mut *fate.borrow_mut() {
         Fate::Ghost { steps } => {
             *steps += 1;
@@ -85,6 +98,9 @@ pub(super) fn is_ghost() -> bool {
 
 /// Before every write. `true`: do it. `false`: a ghost's, do nothing. Or does not return: this is where it dies.
 pub(super) fn may_write() -> bool {
+    if MORTALS.get() == 0 {
+        return true;
+    }
     if is_ghost() {
         return false;
     }
@@ -119,12 +135,14 @@ pub(crate) fn mortal_as<R>(
     k: u32,
     body: impl FnOnce() -> R,
 ) -> Option<R> {
+    MORTALS.set(MORTALS.get() + 1);
     let before = FATE.with(|fate| fate.replace(Fate::Mortal { left: k, registry, row, generation }));
     let mut result = catch_unwind(AssertUnwindSafe(body)).map(Some);
     if let (true, Ok(value)) = (is_ghost(), &mut result) {
         drop(value.take()); // it caught its own death; what it returns goes with it
     }
     FATE.with(|fate| fate.replace(before));
+    MORTALS.set(MORTALS.get() - 1);
     match result {
         Ok(value) => value,
         Err(panic) if panic.is::<Killed>() => None,

@@ -1,0 +1,417 @@
+//! Child processes: told what to do, heard with a limit, killed by their own pid, never left behind.
+//!
+//! A child is this very test binary once more, running the one test `child_entry`, which plays the role that the
+//! environment names. It says lines that begin with `@`, on its standard output, and hears lines on its standard input.
+//! Whatever happens, an alarm ends it.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use nix::sys::ptrace;
+pub use nix::sys::signal::Signal;
+use nix::sys::signal;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::unistd::{self, ForkResult, Pid};
+
+/// After this long anything here has hung.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+const ROLE: &str = "OUTLIVE_CHILD";
+const ARGS: &str = "OUTLIVE_CHILD_ARGS";
+const SEPARATOR: char = '\u{1f}';
+
+/// What a child can play.
+pub type Role<'a> = (&'a str, fn(&[String]));
+
+/// The body of `child_entry`: returns at once unless this process is somebody's child.
+pub fn as_child(roles: &[Role<'_>]) {
+    let Ok(name) = std::env::var(ROLE) else { return };
+    unistd::alarm::set(2 * u32::try_from(PATIENCE.as_secs()).unwrap());
+    let args = std::env::var(ARGS).unwrap_or_default();
+    let args: Vec<String> = args.split(SEPARATOR).map(str::to_owned).collect();
+    let (_, play) = roles.iter().find(|(role, _)| *role == name).unwrap_or_else(|| panic!("no role {name}"));
+    leave(|| play(&args));
+}
+
+/// Does the work, and ends this process without running anything else; a panic is exit status 1.
+pub fn leave(work: impl FnOnce()) -> ! {
+    let panicked = catch_unwind(AssertUnwindSafe(work)).is_err();
+    // SAFETY: never returns; what would run at exit is not ours, or our parent's.
+    unsafe { nix::libc::_exit(i32::from(panicked)) }
+}
+
+/// From the child to whoever started it: one line, written at once.
+pub fn say(what: &str) {
+    unistd::write(std::io::stdout(), format!("\n@{what}\n").as_bytes()).unwrap();
+}
+
+/// What the parent told; a child that is told nothing more ends.
+pub fn hear() -> String {
+    let mut line = String::new();
+    if std::io::stdin().read_line(&mut line).unwrap() == 0 {
+        leave(|| ());
+    }
+    line.trim().to_owned()
+}
+
+/// Until killed, by somebody or by the alarm.
+pub fn sleep_for_ever() -> ! {
+    loop {
+        unistd::pause();
+    }
+}
+
+/// A child, or the child of a tool that prepares its world. Killed and reaped when dropped.
+#[derive(Debug)]
+pub struct Child {
+    process: std::process::Child,
+    told: std::process::ChildStdin,
+    heard: mpsc::Receiver<String>,
+}
+
+impl Child {
+    /// Starts one.
+    pub fn start(role: &str, args: &[&str]) -> Self {
+        Self::start_by(&[], role, args)
+    }
+
+    /// Starts one in a pid namespace of its own. `None`, and a visible word, where that is not allowed.
+    pub fn start_in_a_pid_namespace(role: &str, args: &[&str]) -> Option<Self> {
+        let as_root = ["unshare", "--pid", "--fork", "--kill-child"];
+        let as_user = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"];
+        for tool in [&as_root[..], &as_user] {
+            let mut probe = Command::new(tool[0]);
+            probe.args(&tool[1..]).arg("true").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            if probe.status().is_ok_and(|status| status.success()) {
+                return Some(Self::start_by(tool, role, args));
+            }
+        }
+        visibly("NOT TESTED: no new pid namespace is allowed here");
+        None
+    }
+
+    fn start_by(tool: &[&str], role: &str, args: &[&str]) -> Self {
+        let this = std::env::current_exe().unwrap();
+        let mut command = match tool.split_first() {
+            Some((program, rest)) => {
+                let mut command = Command::new(program);
+                command.args(rest).arg(this);
+                command
+            }
+            None => Command::new(this),
+        };
+        command.args(["--exact", "child_entry", "--nocapture", "--test-threads=1"]);
+        command.env(ROLE, role).env(ARGS, args.join(&SEPARATOR.to_string()));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let told = process.stdin.take().unwrap();
+        let words = BufReader::new(process.stdout.take().unwrap());
+        let (listener, heard) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in words.lines().map_while(Result::ok) {
+                let Some(word) = line.strip_prefix('@') else { continue };
+                if listener.send(word.to_owned()).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { process, told, heard }
+    }
+
+    /// The process that was started (the tool, if there is one).
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.process.id()).unwrap())
+    }
+
+    /// The same, as `Attachment` has it.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub fn tell(&mut self, what: &str) {
+        writeln!(self.told, "{what}").unwrap();
+    }
+
+    /// The next thing that it says.
+    pub fn hear(&self) -> String {
+        match self.heard.recv_timeout(PATIENCE) {
+            Ok(word) => word,
+            Err(why) => panic!("child {} said nothing: {why}", self.id()),
+        }
+    }
+
+    /// The next thing that it says is `what`, and this.
+    pub fn expect(&self, what: &str) -> String {
+        let word = self.hear();
+        let rest = word.strip_prefix(what);
+        rest.unwrap_or_else(|| panic!("expected `{what}`, heard `{word}`")).trim().to_owned()
+    }
+
+    /// What it has said and nobody has heard.
+    pub fn overheard(&self) -> Option<String> {
+        self.heard.try_recv().ok()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        signal::kill(self.pid(), signal).unwrap();
+    }
+
+    /// SIGKILL; nothing of it is left.
+    pub fn kill(&mut self) {
+        let _ = signal::kill(self.pid(), Signal::SIGKILL);
+        let status = self.wait();
+        assert!(status.signal() == Some(9) || status.code().is_some(), "{status}");
+    }
+
+    /// SIGKILL; dead, but not waited for.
+    pub fn make_zombie(&self) {
+        self.signal(Signal::SIGKILL);
+        let left = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        assert!(soon(|| {
+            let status = waitid(Id::Pid(self.pid()), left | WaitPidFlag::WNOHANG).unwrap();
+            !matches!(status, WaitStatus::StillAlive)
+        }));
+    }
+
+    /// SIGSTOP; it does nothing any more, and lives.
+    pub fn stop(&self) {
+        self.signal(Signal::SIGSTOP);
+        assert!(soon(|| state_of(self.pid()) == Some('T')));
+    }
+
+    /// Its end, by whatever it is.
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        assert!(
+            soon(|| {
+                status = self.process.try_wait().unwrap();
+                status.is_some()
+            }),
+            "child {} does not end",
+            self.process.id()
+        );
+        status.unwrap()
+    }
+
+    /// It ends by itself, and content.
+    pub fn succeeds(&mut self) {
+        let status = self.wait();
+        assert!(status.success(), "child {}: {status}", self.id());
+    }
+
+    /// Lets a child that says `traced TID` and then hears one line go on with it, and kills it at its `n`-th stop at
+    /// the beginning or end of a system call of that thread. `false`: it had finished before.
+    ///
+    /// # Panics
+    /// If tracing is refused.
+    pub fn kill_at_stop(&mut self, n: usize) -> bool {
+        let thread = Pid::from_raw(self.expect("traced").parse().unwrap());
+        let options = ptrace::Options::PTRACE_O_TRACESYSGOOD | ptrace::Options::PTRACE_O_EXITKILL;
+        ptrace::seize(thread, options).expect("these tests trace their children: ptrace must be allowed");
+        self.tell("go");
+        ptrace::interrupt(thread).unwrap();
+        let mut stops = 0;
+        let start = Instant::now();
+        loop {
+            assert!(start.elapsed() < PATIENCE, "a traced child hangs at stop {stops} of {n}");
+            match waitpid(thread, Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG)).unwrap() {
+                WaitStatus::StillAlive => {
+                    std::thread::yield_now();
+                    continue;
+                }
+                WaitStatus::PtraceSyscall(_) => stops += 1,
+                WaitStatus::Exited(..) | WaitStatus::Signaled(..) => {
+                    self.wait_traced(thread);
+                    return false;
+                }
+                _ => {}
+            }
+            if stops == n {
+                let _ = signal::kill(self.pid(), Signal::SIGKILL);
+                if thread != self.pid() {
+                    let _ = waitpid(thread, Some(WaitPidFlag::__WALL));
+                }
+                self.wait_traced(thread);
+                return true;
+            }
+            let _ = ptrace::syscall(thread, None); // it may have been killed meanwhile
+        }
+    }
+
+    /// Its end; the traced thread, if that is the first one, may have been waited for.
+    fn wait_traced(&mut self, thread: Pid) {
+        if thread != self.pid() {
+            self.wait();
+        } else {
+            assert!(soon(|| !matches!(self.process.try_wait(), Ok(None))));
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if matches!(self.process.try_wait(), Ok(None)) {
+            let _ = self.process.kill();
+            let _ = self.process.wait();
+        }
+    }
+}
+
+/// In a child that will be traced: call it right before what is to be interrupted.
+pub fn be_traced() {
+    say(&format!("traced {}", unistd::gettid()));
+    assert_eq!(hear(), "go");
+}
+
+/// A process that was forked here. Killed and reaped when dropped.
+#[derive(Debug)]
+pub struct Forked {
+    pid: Pid,
+    reaped: bool,
+}
+
+/// Forks: `None` in the child, which has an alarm, and must not return: see [`leave`].
+///
+/// For processes with one thread that runs; children that were started here are such.
+pub fn fork() -> Option<Forked> {
+    // SAFETY: the other threads of a child hold no lock that the forked one would want: they wait for this one.
+    match unsafe { unistd::fork() }.unwrap() {
+        ForkResult::Child => {
+            unistd::alarm::set(u32::try_from(PATIENCE.as_secs()).unwrap());
+            None
+        }
+        ForkResult::Parent { child } => Some(Forked { pid: child, reaped: false }),
+    }
+}
+
+impl Forked {
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// It ends by itself, and content.
+    pub fn succeeds(mut self) {
+        let mut status = WaitStatus::StillAlive;
+        let ended = soon(|| {
+            status = waitpid(self.pid, Some(WaitPidFlag::WNOHANG)).unwrap();
+            status != WaitStatus::StillAlive
+        });
+        assert!(ended, "a forked process does not end");
+        self.reaped = true;
+        assert_eq!(status, WaitStatus::Exited(self.pid, 0));
+    }
+
+    pub fn kill(mut self) {
+        self.end();
+    }
+
+    /// Left to itself and its alarm.
+    pub fn abandon(mut self) -> Pid {
+        self.reaped = true;
+        self.pid
+    }
+
+    fn end(&mut self) {
+        if !self.reaped {
+            self.reaped = true;
+            let _ = signal::kill(self.pid, Signal::SIGKILL);
+            let _ = waitpid(self.pid, None);
+        }
+    }
+}
+
+impl Drop for Forked {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A process that a child of ours left behind: we know its pid only. Killed when dropped.
+#[derive(Debug)]
+pub struct Stranger(Pid);
+
+impl Stranger {
+    /// Before the child that leaves it behind is started.
+    pub fn adopt_orphans() {
+        nix::sys::prctl::set_child_subreaper(true).unwrap();
+    }
+
+    pub fn new(pid: &str) -> Self {
+        Self(Pid::from_raw(pid.parse().unwrap()))
+    }
+
+    pub fn lives(&self) -> bool {
+        state_of(self.0).is_some_and(|state| state != 'Z' && state != 'X')
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        if signal::kill(self.0, Signal::SIGKILL).is_ok() {
+            let _ = soon(|| !matches!(waitpid(self.0, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive)));
+        }
+    }
+}
+
+/// `R`, `S`, `T`, `Z` ... `None`: there is no such process.
+pub fn state_of(pid: Pid) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit(") ").next()?.chars().next()
+}
+
+/// Whether it becomes true before anybody would call it hanging.
+pub fn soon(mut is_so: impl FnMut() -> bool) -> bool {
+    let start = Instant::now();
+    while !is_so() {
+        if start.elapsed() > PATIENCE {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    true
+}
+
+/// For what a reader of the log must not miss, whether output is captured or not.
+pub fn visibly(what: &str) {
+    let _ = writeln!(std::io::stderr(), "\n*** {what} ***");
+}
+
+/// Numbers that look random and come again with the same seed: `SplitMix64`.
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// From `OUTLIVE_SEED`, or another one each time; it is said aloud.
+    pub fn announced(what: &str) -> Self {
+        let given = std::env::var("OUTLIVE_SEED").ok().and_then(|seed| seed.parse().ok());
+        let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let seed = given.unwrap_or_else(|| u64::try_from(now().as_nanos() % (1 << 48)).unwrap());
+        visibly(&format!("{what}: OUTLIVE_SEED={seed}"));
+        Self(seed)
+    }
+
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let bits = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^ (bits >> 31)
+    }
+
+    /// From 0 to `end`, without `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.next() % end.max(1)
+    }
+
+    /// One of `out_of` times.
+    pub fn once_in(&mut self, out_of: u64) -> bool {
+        self.below(out_of) == 0
+    }
+}
