@@ -7,6 +7,7 @@ use outlive::loom::thread;
 use outlive::model::{explore, life};
 use outlive::object::Object;
 use outlive::{Error, Segment};
+use outlive_loom_tests::explore_deaths;
 
 fn segment(rows: u16) -> Segment {
     Segment::options().rows(rows).heap().unwrap()
@@ -65,31 +66,19 @@ fn one_of_two_creators_wins() {
 /// Allowed: it finds it complete, or makes it. Forbidden: half of it, or a lock that nobody gives back.
 #[test]
 fn a_creator_dies_at_every_write() {
-    let mut writes = 0;
-    for k in 0.. {
-        let died = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        let seen = died.clone();
-        explore(2, move || {
-            let here = segment(2);
-            let there = here.attach().unwrap();
-            let made = life::mortal(&there, k, || drop(create(&there, "x", 1).unwrap()));
-            if made.is_none() {
-                seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            }
-            let object = Object::<AtomicU64>::open_or_create(&here, "x", || AtomicU64::new(1)).unwrap();
-            assert_eq!(object.load(Ordering::Relaxed), 1);
-            drop(object);
-            here.sweep().unwrap();
-            here.remove("x").unwrap();
-            assert!(here.objects().unwrap().is_empty(), "nobody has anything open any more");
-            std::mem::forget(there); // the dead do not detach
-        });
-        if died.load(std::sync::atomic::Ordering::SeqCst) == 0 {
-            break;
-        }
-        writes = k + 1;
-    }
-    assert!(writes > 10, "{writes}");
+    let executions = explore_deaths(2, |k| {
+        let here = segment(2);
+        let there = here.attach().unwrap();
+        let made = life::mortal(&there, k, || drop(create(&there, "x", 1).unwrap()));
+        let object = Object::<AtomicU64>::open_or_create(&here, "x", || AtomicU64::new(1)).unwrap();
+        assert_eq!(object.load(Ordering::Relaxed), 1);
+        drop(object);
+        here.sweep().unwrap();
+        here.remove("x").unwrap();
+        assert!(here.objects().unwrap().is_empty(), "nobody has anything open any more");
+        made.is_none()
+    });
+    assert!(executions.len() > 10, "{executions:?}");
 }
 
 /// The race: two processes attach at once. Allowed: two different rows. Forbidden: one row for both.

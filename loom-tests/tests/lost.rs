@@ -25,10 +25,10 @@ fn outcomes(preemptions: usize, model: impl Fn() -> u64 + Send + Sync + 'static)
         let seen = Arc::clone(&seen);
         move || {
             let outcome = model();
-            seen.lock().unwrap().insert(outcome);
+            seen.lock().expect("a failing model has ended the test").insert(outcome);
         }
     });
-    let seen = seen.lock().unwrap().clone();
+    let seen = seen.lock().expect("a failing model has ended the test").clone();
     Outcomes { seen, executions }
 }
 

@@ -44,10 +44,10 @@ pub(super) const fn until_wrap(position: u64, capacity: u64) -> u64 {
     capacity - (position & (capacity - 1))
 }
 
-/// How many messages went through an end that is at `position`; 0 if it was wiped.
+/// How many messages went through an end that is at `position`.
 #[inline]
 pub(super) const fn count(position: u64) -> u64 {
-    if position == 0 { 0 } else { position.wrapping_sub(START) }
+    position.wrapping_sub(START)
 }
 
 /// A number of slots as an index: never more than the capacity, which fits.

@@ -230,7 +230,8 @@ impl Attached {
 impl Drop for Attached {
     fn drop(&mut self) {
         let check = self.check();
-        if check.is_ok() {
+        let killed = self.region.deaths().is_some_and(|deaths| deaths.is_dead(self.owner.row(), self.generation));
+        if check.is_ok() && !killed {
             sweep::detach(self);
         }
         if check != Err(Fault::Forked) {

@@ -166,9 +166,12 @@ enum Ask {
 const PATIENCE: Duration = Duration::from_millis(10);
 
 /// Words of the hot cell. They are wiped in this order and read in the other one: whoever sees a position that was wiped
-/// sees the limit wiped, too.
-const LIMIT: usize = 0;
-const POSITION: usize = 1;
+/// sees the other words wiped, too.
+///
+/// 1 until it is wiped: for what has no limit to compare.
+const HERE: usize = 0;
+const LIMIT: usize = 1;
+const POSITION: usize = 2;
 
 /// The position that an operation works on.
 #[derive(Clone, Copy, Debug)]
@@ -262,6 +265,7 @@ impl<S: Side> End<S> {
         if !is_plausible(position, position, S::limit(peers, self.capacity()), self.capacity()) {
             return Err(self.impossible());
         }
+        self.hot()[HERE].set(1);
         self.hot()[LIMIT].set(position);
         self.hot()[POSITION].set(position);
         self.attached().check()
@@ -298,21 +302,21 @@ impl<S: Side> End<S> {
         Fault::Corrupt { what: "the positions of a ring contradict each other", at: self.object.at() }
     }
 
-    /// The next position. 0: it was wiped.
+    /// The next position.
     #[inline]
     pub(super) fn position(&self) -> u64 {
         self.hot()[POSITION].get()
     }
 
-    /// How many messages went through this end.
+    /// How many messages went through this end; 0 in a forked child, and after `testing::kill`.
     pub(super) fn count(&self) -> u64 {
-        position::count(self.position())
+        if self.is_here() { position::count(self.position()) } else { 0 }
     }
 
     /// Whether this is still the process that took the role: not a forked child, not killed.
     #[inline]
     pub(super) fn is_here(&self) -> bool {
-        self.position() != 0
+        self.hot()[HERE].get() != 0
     }
 
     /// Which slot a position is.

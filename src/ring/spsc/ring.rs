@@ -295,10 +295,19 @@ impl<T: Payload<M>, M: Trust> Ring<T, M> {
         End::take(&self.object, &self.plan, patience)
     }
 
-    /// The words that peers may write, for tests.
+    /// What peers may write, for tests.
     #[cfg(all(test, not(loom)))]
     pub(super) fn header(&self) -> &Header {
         self.object.attached().region().get(self.object.at()).unwrap()
+    }
+
+    /// The same as words, eventcounts and padding included.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn words(&self) -> &[crate::shim::AtomicU64] {
+        let len = size_of::<Header>();
+        let words = self.object.attached().region().bytes(self.object.at(), len as u64, 128).unwrap();
+        // SAFETY: in range and aligned; in a test with one thread no access races with another.
+        unsafe { core::slice::from_raw_parts(words.cast().as_ptr(), len / 8) }
     }
 }
 

@@ -183,8 +183,6 @@ fn a_panic_in_the_middle_of_a_batch_sends_nothing() {
 fn trusted_guards_are_slices() {
     // SAFETY: heap memory that only this test writes, through this crate.
     let segment = unsafe { Segment::heap(1 << 16).unwrap().trust() };
-    let ring = Ring::<(bool, char)>::NAME_OF_NOTHING;
-    let _: () = ring;
     let ring = Ring::<char, Trusted>::create(&segment, "chars", 8).unwrap();
     let (mut sender, mut receiver) = (ring.try_sender().unwrap(), ring.try_receiver().unwrap());
     let mut grant = sender.try_reserve(5).unwrap();
@@ -352,18 +350,9 @@ fn the_killed_refuse_and_their_guards_do_nothing() {
 }
 
 #[test]
-fn a_forgotten_role_ends_with_its_attachment() {
-    let (segment, ring) = ring::<u64>(4);
-    let (other, theirs) = elsewhere(&segment);
-    let sender = theirs.try_sender().unwrap();
-    assert!(matches!(ring.try_sender(), Err(Error::Busy { owner }) if owner == other.owner()));
-    drop((sender, theirs, other));
-    assert_eq!(ring.try_sender().unwrap().position(), 0);
-}
-
-#[test]
 fn a_standby_takes_over() {
     let (segment, ring) = ring::<u64>(4);
+    let mut receiver = ring.try_receiver().unwrap();
     for resigns in [true, false] {
         let (other, theirs) = elsewhere(&segment);
         let sender = ring.try_sender().unwrap();
@@ -375,7 +364,7 @@ fn a_standby_takes_over() {
         thread::sleep(Duration::from_millis(2)); // most of the time it sleeps by now; any order is right
         if resigns { sender.resign() } else { sender.close() }
         standby.join().unwrap();
-        assert_eq!(ring.try_receiver().unwrap().recv(), Ok(7));
+        assert_eq!(receiver.recv(), Ok(7));
     }
 }
 
@@ -457,18 +446,16 @@ fn shapes_and_types_are_compared() {
 /// All that a peer can write, and all that it can do: errors or wrong values, no panic, no end of time.
 #[test]
 fn no_word_of_the_ring_is_believed() {
-    let at = |ring: &Ring<u64>| core::ptr::from_ref(ring.header()).addr();
-    let base = at(&ring::<u64>(4).1) % 128;
-    assert_eq!(base, 0);
     let start = crate::ring::position::START;
-    let evil = [0, 1, 2, 5, u64::MAX, u64::MAX - 1, start - 1, start + 5, 1 << 24 | 1 << 14, 1 << 24, 7 << 24, start << 1];
+    let open_of_row_1 = 1 << 24 | 1 << 14;
+    let evil = [0, 1, 2, 5, u64::MAX, u64::MAX - 1, start - 1, start + 5, start << 1, open_of_row_1, 1 << 24, 7 << 24];
     for word in 0..size_of::<layout::Header>() / 8 {
         for value in evil {
             let (segment, ring) = ring::<u64>(4);
             let (mut sender, mut receiver) = ends(&ring);
             sender.try_send_slice(&[1, 2]).unwrap();
             receiver.try_recv().unwrap();
-            ring.header().words()[word].store(value, Ordering::Relaxed); // one thread
+            let before = ring.words()[word].swap(value, Ordering::Relaxed); // one thread
             for n in 0..6 {
                 let _ = sender.try_send(n);
                 let _ = sender.send_timeout(n, Duration::from_micros(1));
@@ -484,7 +471,7 @@ fn no_word_of_the_ring_is_believed() {
             let _ = (ring.try_sender().is_ok(), ring.try_receiver().is_ok());
             let other = segment.attach().unwrap();
             let opened = Ring::<u64>::open(&other, "ring");
-            assert_eq!(opened.is_ok(), word >= 8 || value == ring.header().words()[word].load(Ordering::Relaxed) && word < 8 && opened.is_ok());
+            assert_eq!(opened.is_ok(), word >= 8 || value == before, "the constants are the first eight words");
             if let Ok(ring) = opened {
                 let _ = ring.sender_timeout(Duration::from_micros(1)).map(|mut sender| sender.try_send(1));
                 let _ = ring.receiver_timeout(Duration::from_micros(1)).map(|mut receiver| receiver.try_recv());
