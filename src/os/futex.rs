@@ -50,7 +50,7 @@ mod tests {
 
     use super::*;
     use crate::os::map::Mapping;
-    use crate::os::object;
+    use crate::os::object::{self, status};
     use crate::os::testing::{self, Child};
 
     #[test]
@@ -71,8 +71,8 @@ mod tests {
     fn a_sleeper_of_another_process_at_another_address_is_woken() {
         let fd = object::memfd("outlive-test-futex").unwrap();
         object::reserve(fd.as_fd(), 4096).unwrap();
-        let ours = Mapping::shared(fd.as_fd(), 4096, false).unwrap();
-        let theirs = Mapping::shared(fd.as_fd(), 4096, true).unwrap();
+        let ours = Mapping::shared(fd.as_fd(), &status(fd.as_fd()).unwrap(), 4096, false).unwrap();
+        let theirs = Mapping::shared(fd.as_fd(), &status(fd.as_fd()).unwrap(), 4096, true).unwrap();
         let child = Child::spawn(|| {
             // SAFETY: by I1 inside the mapping.
             unsafe { wait(theirs.base().as_ptr().cast(), 0, Duration::from_secs(3600)) }

@@ -14,6 +14,8 @@ use nix::errno::Errno;
 use nix::sys::statfs::{self, HUGETLBFS_MAGIC};
 use nix::unistd::{SysconfVar, sysconf};
 
+use super::object::Status;
+
 /// A shared mapping of an object from its first byte on. Unmapped when dropped.
 ///
 /// Nothing here looks at the bytes: the memory is other processes' as well, and only the floor above knows
@@ -24,15 +26,14 @@ pub(crate) struct Mapping {
 }
 
 impl Mapping {
-    /// Maps the first `len` bytes of the object.
+    /// Maps the first `len` bytes of the object, of whose size `status` was just told.
     ///
     /// # Errors
     ///
     /// `InvalidInput` if `len` is zero or more than the object has (the bytes behind its end would fault);
     /// otherwise what `mmap` says. Somebody who shrinks the object later can still make accesses fault.
-    pub(crate) fn shared(fd: BorrowedFd<'_>, len: usize, read_only: bool) -> io::Result<Self> {
-        let size = super::object::status(fd)?.size;
-        if len == 0 || u64::try_from(len).map_or(true, |len| len > size) {
+    pub(crate) fn shared(fd: BorrowedFd<'_>, status: &Status, len: usize, read_only: bool) -> io::Result<Self> {
+        if len == 0 || u64::try_from(len).map_or(true, |len| len > status.size) {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "the object does not have that many bytes",
@@ -116,7 +117,11 @@ impl Anchor {
         reason = "the descriptor has to be closed here: the anchor replaces it"
     )]
     pub(crate) fn hold(fd: OwnedFd) -> io::Result<Self> {
-        let page = MmapOptions::new().len(smallest_mapping(&fd)?).map_raw_read_only(fd.as_raw_fd())?;
+        let map = |len| MmapOptions::new().len(len).map_raw_read_only(fd.as_raw_fd());
+        let page = match map(page_size()) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => map(huge_page_size(&fd)?)?,
+            page => page?,
+        };
         page.advise(Advice::DontFork)?;
         Ok(Self { page })
     }
@@ -128,14 +133,14 @@ impl fmt::Debug for Anchor {
     }
 }
 
-/// A page, of the size that the object is made of: unmapping less of a huge page fails.
-fn smallest_mapping(fd: &OwnedFd) -> io::Result<usize> {
+/// The pages of an object that cannot be mapped in smaller ones.
+fn huge_page_size(fd: &OwnedFd) -> io::Result<usize> {
     let found = statfs::fstatfs(fd)?;
-    if found.filesystem_type() == HUGETLBFS_MAGIC {
-        return usize::try_from(found.block_size())
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "a block size out of range"));
+    if found.filesystem_type() != HUGETLBFS_MAGIC {
+        return Err(Errno::EINVAL.into());
     }
-    Ok(page_size())
+    usize::try_from(found.block_size())
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "a block size out of range"))
 }
 
 /// Bytes in a page of this machine: 4, 16 or 64 KiB.
@@ -148,7 +153,7 @@ mod tests {
     use std::os::fd::AsFd;
 
     use super::*;
-    use crate::os::object::{self, Reserve};
+    use crate::os::object::{self, Reserve, status};
 
     fn object(len: u64) -> OwnedFd {
         let fd = object::memfd("outlive-test-map").unwrap();
@@ -159,8 +164,8 @@ mod tests {
     #[test]
     fn two_mappings_show_the_same_bytes() {
         let fd = object(8192);
-        let one = Mapping::shared(fd.as_fd(), 8192, false).unwrap();
-        let two = Mapping::shared(fd.as_fd(), 8192, true).unwrap();
+        let one = Mapping::shared(fd.as_fd(), &status(fd.as_fd()).unwrap(), 8192, false).unwrap();
+        let two = Mapping::shared(fd.as_fd(), &status(fd.as_fd()).unwrap(), 8192, true).unwrap();
         assert_ne!(one.base(), two.base());
         assert_eq!((one.len(), two.len()), (8192, 8192));
         // SAFETY: inside the mapping, which is writable and known to this test alone.
@@ -174,7 +179,7 @@ mod tests {
     fn no_mapping_behind_the_end() {
         let fd = object(4096);
         for len in [0, 4097, usize::MAX] {
-            let refused = Mapping::shared(fd.as_fd(), len, false).unwrap_err();
+            let refused = Mapping::shared(fd.as_fd(), &status(fd.as_fd()).unwrap(), len, false).unwrap_err();
             assert_eq!(refused.kind(), io::ErrorKind::InvalidInput, "{len}");
         }
     }
@@ -183,7 +188,7 @@ mod tests {
     fn prefault_allocates_nothing_new_and_says_when_it_cannot() {
         let fd = object(1 << 20);
         for read_only in [false, true] {
-            let mapping = Mapping::shared(fd.as_fd(), 1 << 20, read_only).unwrap();
+            let mapping = Mapping::shared(fd.as_fd(), &status(fd.as_fd()).unwrap(), 1 << 20, read_only).unwrap();
             match mapping.prefault() {
                 Ok(()) => {}
                 Err(error) => assert_eq!(error.kind(), io::ErrorKind::Unsupported),

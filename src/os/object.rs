@@ -5,7 +5,7 @@
 //! directory is refused.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -102,10 +102,19 @@ pub(crate) fn open(path: &Path, read_only: bool) -> io::Result<OwnedFd> {
 /// What `open` says: `NotFound` where there is no `/proc`, `PermissionDenied` where the descriptor came from
 /// somebody who may do more.
 pub(crate) fn reopen(fd: BorrowedFd<'_>, read_only: bool) -> io::Result<OwnedFd> {
+    reopen_same(fd, &status(fd)?, read_only)
+}
+
+/// [`reopen`], where what the descriptor refers to is known.
+///
+/// # Errors
+///
+/// As [`reopen`].
+pub(crate) fn reopen_same(fd: BorrowedFd<'_>, same: &Status, read_only: bool) -> io::Result<OwnedFd> {
     let fresh = retry(|| fcntl::open(&link_of(fd), open_flags(read_only), Mode::empty()))?;
-    let (before, after) = (stat::fstat(fd)?, stat::fstat(&fresh)?);
+    let found = status(fresh.as_fd())?;
     // Something else that is mounted at /proc must not give us another file to lock.
-    if (before.st_dev, before.st_ino) != (after.st_dev, after.st_ino) {
+    if (found.dev, found.ino) != (same.dev, same.ino) {
         return Err(io::Error::new(io::ErrorKind::NotFound, "/proc shows another file for this descriptor"));
     }
     Ok(fresh)

@@ -19,6 +19,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
@@ -131,11 +132,15 @@ pub(crate) fn number_in_proc(pidfd: BorrowedFd<'_>) -> Option<u32> {
 }
 
 /// Which boot of the kernel this is; `[0, 0]` if it is not told. Containers may be shown a made-up one.
+/// Asked for once.
 pub(crate) fn boot_id() -> [u64; 2] {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .ok()
-        .and_then(|text| parse_boot_id(&text))
-        .unwrap_or([0, 0])
+    static BOOT_ID: OnceLock<[u64; 2]> = OnceLock::new();
+    *BOOT_ID.get_or_init(|| {
+        fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .ok()
+            .and_then(|text| parse_boot_id(&text))
+            .unwrap_or([0, 0])
+    })
 }
 
 /// 128 bits that nobody else has. Not for secrets: where the kernel gives none, they are mixed from what

@@ -29,9 +29,9 @@
 //! | tag | operation            | order            | pairs    | because                                                       |
 //! |-----|----------------------|------------------|----------|---------------------------------------------------------------|
 //! | L1  | look at the word     | Acquire          | L2 to L4 | what a holder that is done did before is visible              |
-//! | L2  | take                 | AcqRel, Relaxed  | L1, L3   | as L1; of a dead holder: see `Attached::is_dead`              |
-//! | L3  | leave                | AcqRel, Relaxed  | L1       | everything that the holder did, before it is done             |
-//! | L4  | sweep: OPEN -> DIED  | AcqRel, Relaxed  | L1       | everything that the dead did, before the news                 |
+//! | L2  | take                 | `AcqRel`, Relaxed | L1, L3   | as L1; of a dead holder: see `Attached::is_dead`              |
+//! | L3  | leave                | `AcqRel`, Relaxed | L1       | everything that the holder did, before it is done             |
+//! | L4  | sweep: OPEN -> DIED  | `AcqRel`, Relaxed | L1       | everything that the dead did, before the news                 |
 //!
 //! # Crashes
 //! | dies                        | left                 | outcome                                                      |
@@ -160,7 +160,9 @@ impl Role {
         loop {
             match self.try_take(attached, at)? {
                 Ok(lease) => return Ok(lease),
-                Err(owner) if owner == attached.owner() || deadline.is_over() => return Err(Error::Busy { owner }),
+                Err(owner) if owner == attached.owner() || deadline.is_over() => {
+                    return Err(Error::Busy { owner });
+                }
                 Err(_) => {}
             }
             let key = self.standbys.announce();

@@ -66,12 +66,7 @@ pub(super) fn open(address: &Address, options: &Options) -> Result<Arc<Attached>
         }
         _ => translate("open", e, || address.to_string()),
     })?;
-    let same = fd.try_clone().map_err(|e| Error::os("dup", e))?;
-    let attached = join(options, fd, Some(path.clone()))?;
-    if attached.is_none() {
-        sweep::unlink_gone(same.as_fd(), &path);
-    }
-    attached.ok_or_else(|| Error::NotFound { name: address.to_string() })
+    join(options, fd, Some(path))?.ok_or_else(|| Error::NotFound { name: address.to_string() })
 }
 
 /// Either; whoever loses the race for the name attaches to the winner's segment.
@@ -230,25 +225,30 @@ fn make(options: &Options, fd: OwnedFd, path: Option<PathBuf>) -> Result<Arc<Att
         Ok(Reserve::NoSpace { available }) => return Err(Error::NoSpace { needed: size, available }),
         Err(e) => return Err(translate("fallocate", e, || "the new segment".to_owned())),
     }
-    let region = map(options, &fd, size)?;
+    let status = status_of(&fd)?;
+    let region = map(options, &fd, &status)?;
     let asymmetric = os::membarrier::register();
     plan.build(&region, flags(options, asymmetric), os::process::boot_id(), os::process::random())?;
-    join_region(fd, path, region, plan)?.ok_or(Error::NotFound { name: "the new segment".to_owned() })
+    join_region(fd, &status, path, region, plan)?.ok_or(Error::NotFound { name: "the new segment".to_owned() })
 }
 
 /// `None`: it is being unlinked.
 fn join(options: &Options, fd: OwnedFd, path: Option<PathBuf>) -> Result<Option<Arc<Attached>>> {
     refuse_foreign_file_systems(&fd)?;
-    let status = object::status(fd.as_fd()).map_err(|e| Error::os("fstat", e))?;
+    let status = status_of(&fd)?;
     if status.size < size_of::<Header>() as u64 {
         return Err(Error::Foreign {
             expected: "a segment".to_owned(),
             found: format!("a file of {} bytes", status.size),
         });
     }
-    let region = map(options, &fd, status.size)?;
+    let region = map(options, &fd, &status)?;
     let plan = Plan::read(&region)?;
-    join_region(fd, path, region, plan)
+    join_region(fd, &status, path, region, plan)
+}
+
+fn status_of(fd: &OwnedFd) -> Result<object::Status> {
+    object::status(fd.as_fd()).map_err(|e| Error::os("fstat", e))
 }
 
 fn refuse_foreign_file_systems(fd: &OwnedFd) -> Result<()> {
@@ -261,10 +261,10 @@ fn refuse_foreign_file_systems(fd: &OwnedFd) -> Result<()> {
     }
 }
 
-fn map(options: &Options, fd: &OwnedFd, size: u64) -> Result<Region> {
+fn map(options: &Options, fd: &OwnedFd, status: &object::Status) -> Result<Region> {
     let too_large = Error::InvalidConfig { why: "the segment is larger than the address space" };
-    let Ok(len) = usize::try_from(size) else { return Err(too_large) };
-    let mapping = Mapping::shared(fd.as_fd(), len, false).map_err(|e| translate("mmap", e, || "the segment".to_owned()))?;
+    let Ok(len) = usize::try_from(status.size) else { return Err(too_large) };
+    let mapping = Mapping::shared(fd.as_fd(), status, len, false).map_err(|e| translate("mmap", e, || "the segment".to_owned()))?;
     if options.prefault {
         mapping.prefault().map_err(|e| Error::os("madvise(MADV_POPULATE_WRITE)", e))?;
     }
@@ -274,11 +274,17 @@ fn map(options: &Options, fd: &OwnedFd, size: u64) -> Result<Region> {
     Ok(Region::mapped(mapping))
 }
 
-fn join_region(fd: OwnedFd, path: Option<PathBuf>, region: Region, plan: Plan) -> Result<Option<Arc<Attached>>> {
+/// `None`: it is being unlinked.
+fn join_region(
+    fd: OwnedFd,
+    status: &object::Status,
+    path: Option<PathBuf>,
+    region: Region,
+    plan: Plan,
+) -> Result<Option<Arc<Attached>>> {
     let region = Arc::new(region);
-    let status = object::status(fd.as_fd()).map_err(|e| Error::os("fstat", e))?;
     let me = os::process::me();
-    let another = || object::reopen(fd.as_fd(), false).map_err(|e| Error::os("open(/proc/self/fd)", e));
+    let another = || object::reopen_same(fd.as_fd(), status, false).map_err(|e| Error::os("open(/proc/self/fd)", e));
     after_reboot(&region, &plan, another)?;
     let caps = if os::membarrier::register() { CAP_MEMBARRIER } else { 0 };
     let mut patience = Patience::new();
@@ -286,19 +292,24 @@ fn join_region(fd: OwnedFd, path: Option<PathBuf>, region: Region, plan: Plan) -
         let gone = || -> Result<bool> { Ok(region.get::<Header>(0)?.gone.load(Ordering::Acquire) != 0) }; // [A10]
         let contended = match claim_by_byte(&region, &plan, &me, caps, another)? {
             Ok((owner, generation, anchor)) => {
-                let evidence = Evidence::new(fd, &status, me);
+                let evidence = Evidence::new(fd, status, me);
                 let kernel = Kernel::new(evidence, Some(anchor), path);
                 let attached = Attached::new(Arc::clone(&region), plan, owner, generation, Some(kernel))?;
-                return Ok(if gone()? { None } else { Some(attached) });
+                if gone()? {
+                    sweep::detach_and_unlink(attached);
+                    return Ok(None);
+                }
+                return Ok(Some(attached));
             }
             Err(contended) => contended,
         };
         if gone()? {
+            path.inspect(|path| sweep::unlink_gone(fd.as_fd(), path));
             return Ok(None);
         }
         let swept = {
             let questions = another()?;
-            let kernel = Kernel::new(Evidence::new(questions, &status, me), None, None);
+            let kernel = Kernel::new(Evidence::new(questions, status, me), None, None);
             let guest = Attached::new(Arc::clone(&region), plan, Owner::NOBODY, 0, Some(kernel))?;
             sweep::sweep(&guest)?
         };
@@ -339,9 +350,9 @@ pub(super) fn unlink(address: &Address) -> Result<()> {
     let path = address.path()?;
     let name = || address.to_string();
     let fd = object::open(&path, true).map_err(|e| translate("open", e, name))?;
-    let status = object::status(fd.as_fd()).map_err(|e| Error::os("fstat", e))?;
+    let status = status_of(&fd)?;
     let is_segment = status.size >= size_of::<Header>() as u64 && {
-        let mapping = Mapping::shared(fd.as_fd(), size_of::<Header>(), true).map_err(|e| Error::os("mmap", e))?;
+        let mapping = Mapping::shared(fd.as_fd(), &status, size_of::<Header>(), true).map_err(|e| Error::os("mmap", e))?;
         let region = Region::mapped(mapping);
         let magic = region.get::<Header>(0)?.magic.load(Ordering::Acquire); // [H3]
         magic == super::header::MAGIC

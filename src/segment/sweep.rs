@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::attached::Kernel;
 use super::directory;
@@ -139,6 +140,16 @@ pub(super) fn unlink_if_last(region: &Region, kernel: &Kernel) {
     let temporary = header.flags.load(Ordering::Relaxed) & FLAG_TEMPORARY != 0; // [H4]
     if temporary && kernel.evidence.is_ours() {
         unlink_held(kernel.evidence.descriptor(), path, || header.gone.store(1, Ordering::Release)); // [A10]
+    }
+}
+
+/// For an attacher that finds `gone` behind its row.
+pub(super) fn detach_and_unlink(attached: Arc<Attached>) {
+    let Some(kernel) = attached.kernel() else { return };
+    let (segment, path) = (kernel.evidence.descriptor().try_clone_to_owned(), kernel.path.clone());
+    drop(attached);
+    if let (Ok(segment), Some(path)) = (segment, path) {
+        unlink_gone(segment.as_fd(), &path);
     }
 }
 

@@ -32,9 +32,9 @@
 //! | tag | operation               | order           | pairs  | because                                                       |
 //! |-----|-------------------------|-----------------|--------|---------------------------------------------------------------|
 //! | E1  | notifier looks for W    | Relaxed         | E2     | behind a light barrier: what was published, before this look  |
-//! | E2  | announce                | AcqRel          | E1, E4 | the heavy barrier follows; an alarm before it is seen         |
-//! | E3  | notifier changes it     | AcqRel, Acquire | E4     | it then sees what an alarm was about                          |
-//! | E4  | alarm changes it        | AcqRel          | E2, E3 | the change of state, before the news of it                    |
+//! | E2  | announce                | `AcqRel`        | E1, E4 | the heavy barrier follows; an alarm before it is seen         |
+//! | E3  | notifier changes it     | `AcqRel`, Acquire | E4     | it then sees what an alarm was about                          |
+//! | E4  | alarm changes it        | `AcqRel`        | E2, E3 | the change of state, before the news of it                    |
 //!
 //! # Crashes
 //! | dies                                  | left                    | outcome                                              |

@@ -5,10 +5,10 @@
 use core::fmt;
 use core::mem::MaybeUninit;
 
-use bytemuck::AnyBitPattern;
 use crate::payload::sealed::Admitted;
 use crate::payload::{Payload, Shared};
 use crate::trust::{Checked, Trust, Trusted};
+use bytemuck::AnyBitPattern;
 
 use super::receiver::Receiver;
 use super::sender::Sender;
@@ -158,7 +158,10 @@ impl<T: Shared> Grant<'_, T, Trusted> {
 
 impl<T: Payload<M>, M: Trust> fmt::Debug for Grant<'_, T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Grant").field("filled", &self.filled).field("capacity", &self.capacity).finish_non_exhaustive()
+        f.debug_struct("Grant")
+            .field("filled", &self.filled)
+            .field("capacity", &self.capacity)
+            .finish_non_exhaustive()
     }
 }
 
@@ -214,7 +217,8 @@ impl<T: Payload<Checked>> Items<'_, T, Checked> {
     #[inline]
     pub fn get(&self, i: usize) -> Option<T> {
         // SAFETY: R-I2 - one of the messages.
-        (i < self.len).then(|| unsafe { <T as Admitted<Checked>>::load(&self.receiver.slots, self.first + i) })
+        (i < self.len)
+            .then(|| unsafe { <T as Admitted<Checked>>::load(&self.receiver.slots, self.first + i) })
     }
 
     /// Copies of all messages.

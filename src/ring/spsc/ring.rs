@@ -188,20 +188,29 @@ impl<T: Payload<M>, M: Trust> Ring<T, M> {
         let Ok(header) = self.object.attached().region().get::<Header>(self.object.at()) else {
             // It was there when the ring was opened, and the region does not shrink.
             let (sender, receiver) = (None, None);
-            return Stats { capacity, depth: 0, sent: 0, received: 0, sender, receiver, senders: 0, receivers: 0 };
+            return Stats {
+                capacity,
+                depth: 0,
+                sent: 0,
+                received: 0,
+                sender,
+                receiver,
+                senders: 0,
+                receivers: 0,
+            };
         };
-        let received = header.head.load(Ordering::Acquire); // [R3]
-        let sent = header.tail.load(Ordering::Acquire); // [R3]
-        let (sender, receiver) = (header.sender.look(), header.receiver.look());
+        let head = header.head.load(Ordering::Acquire); // [R3]
+        let tail = header.tail.load(Ordering::Acquire); // [R3]
+        let [sending, receiving] = [header.sender.look(), header.receiver.look()];
         Stats {
             capacity,
-            depth: sent.wrapping_sub(received).min(capacity),
-            sent: count(sent),
-            received: count(received),
-            sender: sender.holder(),
-            receiver: receiver.holder(),
-            senders: sender.epoch(),
-            receivers: receiver.epoch(),
+            depth: tail.wrapping_sub(head).min(capacity),
+            sent: count(tail),
+            received: count(head),
+            sender: sending.holder(),
+            receiver: receiving.holder(),
+            senders: sending.epoch(),
+            receivers: receiving.epoch(),
         }
     }
 
@@ -319,7 +328,10 @@ impl<T: Payload<M>, M: Trust> Clone for Ring<T, M> {
 
 impl<T: Payload<M>, M: Trust> fmt::Debug for Ring<T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ring").field("name", &self.object.name()).field("stats", &self.stats()).finish_non_exhaustive()
+        f.debug_struct("Ring")
+            .field("name", &self.object.name())
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is about one process: the wrap of positions, words that no peer should write, ends and their successors.
+//! What takes one process: messages in order, the wrap of positions, waiting.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -6,10 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
 use super::*;
-use crate::error::{Fault, RecvError, SendError};
+use crate::error::{RecvError, SendError};
 use crate::segment::directory::Mode;
-use crate::shim::Ordering;
-use crate::{Checked, Error, Payload, Segment, Trusted, testing};
+use crate::{Checked, Error, Payload, Segment, Trusted};
+
+mod ends;
+mod words;
 
 fn ring<T: Payload<Checked>>(capacity: usize) -> (Segment, Ring<T>) {
     let segment = Segment::heap(1 << 16).unwrap();
@@ -26,10 +28,6 @@ fn elsewhere(segment: &Segment) -> (Segment, Ring<u64>) {
 
 fn ends(ring: &Ring<u64>) -> (Sender<u64>, Receiver<u64>) {
     (ring.try_sender().unwrap(), ring.try_receiver().unwrap())
-}
-
-fn is_corrupt<T>(result: Result<T, Error>) -> bool {
-    matches!(result, Err(Error::Corrupt { .. }))
 }
 
 #[test]
@@ -121,17 +119,16 @@ fn it_behaves_like_a_queue_also_around_the_wrap_of_positions() {
                         assert!(items.iter().eq(queue.iter().copied().take(items.len())));
                         assert_eq!(items.get(items.len()), None);
                         assert_eq!(items.get(0), queue.front().copied().filter(|_| n > 0));
-                        let mut copies = vec![0; capacity];
-                        let copied = items.copy_to(&mut copies);
-                        assert!(copies[..copied].iter().eq(queue.iter().take(copied)));
+                        let mut into = vec![0; capacity];
+                        let copied = items.copy_to(&mut into);
+                        assert!(into[..copied].iter().eq(queue.iter().take(copied)));
                         let some = (state >> 32) as usize % (items.len() + 2);
                         let expected = some.min(items.len());
                         assert_eq!(items.release_first(some), expected);
                         queue.drain(..expected);
                     }
                 }
-                let stats = ring.stats();
-                assert_eq!(stats.depth, queue.len() as u64);
+                assert_eq!(ring.stats().depth, queue.len() as u64);
                 assert_eq!(sender.position(), before.wrapping_add(sent));
                 assert_eq!(receiver.position(), before.wrapping_add(sent - queue.len() as u64));
             }
@@ -207,168 +204,6 @@ fn trusted_guards_are_slices() {
 }
 
 #[test]
-fn a_closed_sender_is_told_when_all_is_received() {
-    let (_segment, ring) = ring::<u64>(4);
-    let (mut sender, mut receiver) = ends(&ring);
-    sender.send(1).unwrap();
-    sender.close();
-    assert_eq!(receiver.try_recv(), Ok(1));
-    assert_eq!(receiver.try_recv(), Err(RecvError::Closed));
-    assert_eq!(receiver.recv(), Err(RecvError::Closed));
-    assert_eq!(receiver.iter().next(), None);
-    let mut sender = ring.try_sender().unwrap(); // reopens
-    assert_eq!((receiver.try_recv(), sender.position()), (Err(RecvError::Empty), 1));
-    sender.send(2).unwrap();
-    assert_eq!(receiver.recv(), Ok(2));
-}
-
-#[test]
-fn a_closed_receiver_is_told_although_there_is_room() {
-    let (_segment, ring) = ring::<u64>(64);
-    let (mut sender, receiver) = ends(&ring);
-    sender.try_send(1).unwrap();
-    receiver.close();
-    sender.try_send(2).unwrap(); // finds the alarm
-    assert_eq!(sender.try_send(3), Err(SendError::Closed(3)));
-    assert!(matches!(sender.try_reserve(1), Err(SendError::Closed(()))));
-    assert_eq!(sender.try_send_slice(&[3]), Err(SendError::Closed(())));
-    assert_eq!(sender.send(3), Err(SendError::Closed(3)));
-    drop(sender);
-    let mut sender = ring.try_sender().unwrap();
-    assert_eq!(sender.try_send(3), Err(SendError::Closed(3)), "its first message at once");
-    let mut receiver = ring.try_receiver().unwrap(); // reopens
-    sender.try_send(3).unwrap();
-    assert!(receiver.iter().take(3).map(Result::unwrap).eq(1..4));
-}
-
-#[test]
-fn a_resigned_end_is_waited_for() {
-    let (_segment, ring) = ring::<u64>(1);
-    let (mut sender, mut receiver) = ends(&ring);
-    sender.send(1).unwrap();
-    sender.resign();
-    assert_eq!(receiver.recv(), Ok(1));
-    assert_eq!(receiver.try_recv(), Err(RecvError::Empty));
-    assert_eq!(receiver.peer(), None);
-    let mut sender = ring.try_sender().unwrap();
-    sender.send(2).unwrap();
-    receiver.resign();
-    assert_eq!(sender.try_send(3), Err(SendError::Full(3)));
-    assert_eq!(sender.send_timeout(3, Duration::from_millis(1)), Err(SendError::Full(3)));
-    assert_eq!(ring.try_receiver().unwrap().recv(), Ok(2));
-}
-
-#[test]
-fn a_death_is_told_when_all_is_received_and_a_successor_carries_on() {
-    for sweep in [false, true] {
-        let (segment, ring) = ring::<u64>(4);
-        let (other, theirs) = elsewhere(&segment);
-        let (mut sender, mut receiver) = (theirs.try_sender().unwrap(), ring.try_receiver().unwrap());
-        sender.send(1).unwrap();
-        assert_eq!(receiver.peer(), Some(other.owner()));
-        testing::kill(&other).unwrap();
-        if sweep {
-            assert_eq!(segment.sweep().unwrap().recovered, 1);
-        }
-        assert_eq!(sender.try_send(2), Err(SendError::Fault(2, Fault::Killed)));
-        assert_eq!(receiver.try_recv(), Ok(1));
-        assert_eq!(receiver.try_recv(), Err(RecvError::PeerDied(other.owner())));
-        assert_eq!(receiver.recv(), Err(RecvError::PeerDied(other.owner())));
-        receiver.wait_for_successor(true);
-        assert_eq!(receiver.try_recv(), Err(RecvError::Empty));
-        let mut successor = ring.try_sender().unwrap();
-        assert_eq!((successor.position(), ring.stats().senders), (1, 2));
-        successor.send(2).unwrap();
-        assert_eq!(receiver.recv(), Ok(2));
-        drop(sender);
-        assert_eq!(receiver.try_recv(), Err(RecvError::Empty), "the dead close nothing");
-    }
-}
-
-#[test]
-fn a_dead_receiver_is_told_when_the_ring_is_full() {
-    for sweep in [false, true] {
-        let (segment, ring) = ring::<u64>(2);
-        let (other, theirs) = elsewhere(&segment);
-        let (mut sender, mut receiver) = (ring.try_sender().unwrap(), theirs.try_receiver().unwrap());
-        sender.send(1).unwrap();
-        let items = receiver.try_read(1).unwrap(); // not released
-        assert_eq!(items.get(0), Some(1));
-        testing::kill(&other).unwrap();
-        assert_eq!(items.release(), 0, "the dead release nothing");
-        if sweep {
-            segment.sweep().unwrap();
-        }
-        sender.send(2).unwrap();
-        assert_eq!(sender.send(3), Err(SendError::PeerDied(3, other.owner())));
-        assert_eq!(sender.try_send(3), Err(SendError::PeerDied(3, other.owner())));
-        sender.wait_for_successor(true);
-        assert_eq!(sender.try_send(3), Err(SendError::Full(3)));
-        let mut successor = ring.try_receiver().unwrap();
-        assert_eq!((successor.recv(), successor.recv()), (Ok(1), Ok(2)));
-        sender.send(3).unwrap();
-    }
-}
-
-#[test]
-fn who_panics_has_died() {
-    let (segment, ring) = ring::<u64>(4);
-    let (mut sender, mut receiver) = ends(&ring);
-    let panicked = catch_unwind(AssertUnwindSafe(move || {
-        sender.send(1).unwrap();
-        panic!("planned");
-    }));
-    assert!(panicked.is_err());
-    assert_eq!(receiver.try_recv(), Ok(1));
-    assert_eq!(receiver.try_recv(), Err(RecvError::PeerDied(segment.owner())));
-    assert!(receiver.iter().eq([Err(RecvError::PeerDied(segment.owner()))]));
-    assert_eq!(ring.try_sender().unwrap().position(), 1);
-}
-
-#[test]
-fn the_killed_refuse_and_their_guards_do_nothing() {
-    let (segment, ring) = ring::<u64>(4);
-    let (other, theirs) = elsewhere(&segment);
-    let (mut sender, mut receiver) = ends(&theirs);
-    sender.try_send_slice(&[1, 2]).unwrap();
-    let mut grant = sender.try_reserve(2).unwrap();
-    grant.push(3).unwrap();
-    testing::kill(&other).unwrap();
-    assert_eq!(grant.push(4), Err(4));
-    assert_eq!(grant.extend(4..6), 0);
-    assert_eq!(grant.commit(), 0);
-    assert_eq!(sender.send(3), Err(SendError::Fault(3, Fault::Killed)));
-    assert_eq!(receiver.recv(), Err(RecvError::Fault(Fault::Killed)));
-    assert!(matches!(receiver.try_read(4), Err(RecvError::Fault(Fault::Killed))));
-    assert_eq!(sender.try_send_slice(&[3]), Err(SendError::Fault((), Fault::Killed)));
-    assert!(matches!(theirs.try_sender(), Err(Error::Killed)));
-    assert_eq!((sender.position(), receiver.position()), (0, 0));
-    let (sender, mut receiver) = ends(&ring);
-    assert_eq!(sender.position(), 2);
-    assert_eq!((receiver.recv(), receiver.recv()), (Ok(1), Ok(2)));
-    assert_eq!(receiver.try_recv(), Err(RecvError::Empty));
-}
-
-#[test]
-fn a_standby_takes_over() {
-    let (segment, ring) = ring::<u64>(4);
-    let mut receiver = ring.try_receiver().unwrap();
-    for resigns in [true, false] {
-        let (other, theirs) = elsewhere(&segment);
-        let sender = ring.try_sender().unwrap();
-        let standby = thread::spawn(move || {
-            let mut sender = theirs.sender().unwrap();
-            sender.send(7).unwrap();
-            drop(other);
-        });
-        thread::sleep(Duration::from_millis(2)); // most of the time it sleeps by now; any order is right
-        if resigns { sender.resign() } else { sender.close() }
-        standby.join().unwrap();
-        assert_eq!(receiver.recv(), Ok(7));
-    }
-}
-
-#[test]
 fn both_sides_wait_for_each_other() {
     for how in [Wait::Sleep, Wait::Spin, Wait::Yield] {
         let (segment, ring) = ring::<u64>(2);
@@ -412,23 +247,6 @@ fn waiting_ends_with_the_time_given() {
 }
 
 #[test]
-fn a_sleeper_learns_of_a_death() {
-    for sweep in [false, true] {
-        let (segment, ring) = ring::<u64>(1);
-        let (other, theirs) = elsewhere(&segment);
-        let _sender = theirs.try_sender().unwrap();
-        let mut receiver = ring.try_receiver().unwrap();
-        let sleeper = thread::spawn(move || receiver.recv());
-        thread::sleep(Duration::from_millis(2)); // most of the time it sleeps by now; any order is right
-        testing::kill(&other).unwrap();
-        if sweep {
-            segment.sweep().unwrap();
-        }
-        assert_eq!(sleeper.join().unwrap(), Err(RecvError::PeerDied(other.owner())));
-    }
-}
-
-#[test]
 fn shapes_and_types_are_compared() {
     let (segment, ring) = ring::<u64>(5);
     assert_eq!(ring.capacity(), 8);
@@ -441,75 +259,4 @@ fn shapes_and_types_are_compared() {
     assert!(matches!(Ring::<u64>::create(&segment, "none", 1 << 14), Err(Error::NoSpace { .. })));
     let huge = Ring::<[u64; 1 << 20]>::create(&segment, "none", 1 << 31);
     assert!(matches!(huge, Err(Error::NoSpace { .. })));
-}
-
-/// All that a peer can write, and all that it can do: errors or wrong values, no panic, no end of time.
-#[test]
-fn no_word_of_the_ring_is_believed() {
-    let start = crate::ring::position::START;
-    let open_of_row_1 = 1 << 24 | 1 << 14;
-    let evil = [0, 1, 2, 5, u64::MAX, u64::MAX - 1, start - 1, start + 5, start << 1, open_of_row_1, 1 << 24, 7 << 24];
-    for word in 0..size_of::<layout::Header>() / 8 {
-        for value in evil {
-            let (segment, ring) = ring::<u64>(4);
-            let (mut sender, mut receiver) = ends(&ring);
-            sender.try_send_slice(&[1, 2]).unwrap();
-            receiver.try_recv().unwrap();
-            let before = ring.words()[word].swap(value, Ordering::Relaxed); // one thread
-            for n in 0..6 {
-                let _ = sender.try_send(n);
-                let _ = sender.send_timeout(n, Duration::from_micros(1));
-            }
-            let _ = sender.try_send_slice(&[0; 9]);
-            let _ = sender.try_reserve(9).map(|mut grant| (grant.extend(0..9), grant.commit()));
-            for _ in 0..6 {
-                let _ = receiver.try_recv();
-                let _ = receiver.recv_timeout(Duration::from_micros(1));
-            }
-            let _ = receiver.try_read(9).map(|items| (items.iter().count(), items.release()));
-            let _ = (ring.stats(), sender.peer(), receiver.peer(), format!("{sender:?} {receiver:?} {ring:?}"));
-            let _ = (ring.try_sender().is_ok(), ring.try_receiver().is_ok());
-            let other = segment.attach().unwrap();
-            let opened = Ring::<u64>::open(&other, "ring");
-            assert_eq!(opened.is_ok(), word >= 8 || value == before, "the constants are the first eight words");
-            if let Ok(ring) = opened {
-                let _ = ring.sender_timeout(Duration::from_micros(1)).map(|mut sender| sender.try_send(1));
-                let _ = ring.receiver_timeout(Duration::from_micros(1)).map(|mut receiver| receiver.try_recv());
-            }
-            receiver.close();
-            sender.close();
-            let _ = segment.sweep();
-        }
-    }
-}
-
-#[test]
-fn contradicting_positions_are_corrupt_for_good() {
-    for by in [5, 1 << 40, 1 << 63, 0_u64.wrapping_sub(2)] {
-        let (_segment, ring) = ring::<u64>(4);
-        let (mut sender, mut receiver) = ends(&ring);
-        sender.try_send_slice(&[1, 2, 3, 4]).unwrap();
-        receiver.try_recv().unwrap();
-        let (head, tail) = (&ring.header().head, &ring.header().tail);
-        let (was, then) = (head.load(Ordering::Relaxed), tail.load(Ordering::Relaxed)); // one thread
-        head.store(was.wrapping_add(by), Ordering::Relaxed); // one thread
-        tail.store(then.wrapping_add(by), Ordering::Relaxed); // one thread
-        for _ in 0..3 {
-            let refused = sender.try_send(5);
-            assert!(matches!(refused, Err(SendError::Fault(5, Fault::Corrupt { .. }))), "{by:x} {refused:?}");
-        }
-        let mut received = 0;
-        while receiver.try_recv().is_ok() {
-            received += 1;
-        }
-        assert!(received <= 3);
-        assert!(matches!(receiver.recv(), Err(RecvError::Fault(Fault::Corrupt { .. }))));
-        head.store(was, Ordering::Relaxed); // one thread
-        assert!(matches!(sender.try_send(5), Err(SendError::Fault(5, Fault::Corrupt { .. }))), "for good");
-        tail.store(then.wrapping_add(9), Ordering::Relaxed); // one thread
-        drop((sender, receiver));
-        assert!(is_corrupt(ring.try_sender()) && is_corrupt(ring.try_receiver()));
-        tail.store(then, Ordering::Relaxed); // one thread
-        assert!(ring.try_sender().is_ok() && ring.try_receiver().is_ok(), "no role was lost");
-    }
 }
