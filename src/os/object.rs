@@ -80,6 +80,15 @@ pub(crate) fn publish(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
 ///
 /// `InvalidInput` if it is not a regular file; otherwise what `open` says.
 pub(crate) fn open(path: &Path, read_only: bool) -> io::Result<OwnedFd> {
+    open_and_look(path, read_only).map(|(fd, _)| fd)
+}
+
+/// [`open`], with what was found.
+///
+/// # Errors
+///
+/// As [`open`].
+pub(crate) fn open_and_look(path: &Path, read_only: bool) -> io::Result<(OwnedFd, Status)> {
     let mut flags = open_flags(read_only);
     if !follows_links(path) {
         flags |= OFlag::O_NOFOLLOW;
@@ -90,8 +99,9 @@ pub(crate) fn open(path: &Path, read_only: bool) -> io::Result<OwnedFd> {
         Errno::ELOOP if flags.contains(OFlag::O_NOFOLLOW) => not_regular(),
         _ => errno.into(),
     })?;
-    let kind = SFlag::from_bits_truncate(stat::fstat(&fd)?.st_mode) & SFlag::S_IFMT;
-    if kind == SFlag::S_IFREG { Ok(fd) } else { Err(not_regular()) }
+    let status = stat::fstat(&fd)?;
+    let kind = SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT;
+    if kind == SFlag::S_IFREG { Ok((fd, told(&status))) } else { Err(not_regular()) }
 }
 
 /// A fresh open file description of the same object, through `/proc`: locks taken through it are its own.
