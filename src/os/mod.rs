@@ -26,6 +26,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod futex;
+pub(crate) mod kept;
 pub(crate) mod map;
 pub(crate) mod membarrier;
 pub(crate) mod object;

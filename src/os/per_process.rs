@@ -35,7 +35,7 @@ impl<T: Copy + Send + Sync> PerProcess<T> {
         Self { latest: AtomicPtr::new(ptr::null_mut()) }
     }
 
-    /// The value of this process. Threads that come first together may all work it out; without wiped memory
+    /// The value of this process. Threads that come first together may all work it out, and get one value; without wiped memory
     /// everybody always does.
     pub(crate) fn get(&self, work_out: impl FnOnce() -> T) -> T {
         let Ok(epoch) = wipe::epoch() else { return work_out() };
@@ -49,11 +49,15 @@ impl<T: Copy + Send + Sync> PerProcess<T> {
         let value = work_out();
         let ours = Box::into_raw(Box::new(Entry { epoch, value }));
         // [E2]
-        if self.latest.compare_exchange(latest, ours, Ordering::Release, Ordering::Relaxed).is_err() {
-            // SAFETY: made by `Box::into_raw` above, and never published.
-            drop(unsafe { Box::from_raw(ours) });
+        match self.latest.compare_exchange(latest, ours, Ordering::Release, Ordering::Acquire) {
+            Ok(_) => value,
+            Err(winner) => {
+                // SAFETY: made by `Box::into_raw` above, and never published.
+                drop(unsafe { Box::from_raw(ours) });
+                // SAFETY: null or an entry that stays, by I1.
+                unsafe { winner.as_ref() }.map_or(value, |winner| winner.value)
+            }
         }
-        value
     }
 }
 

@@ -5,7 +5,6 @@ use core::mem::ManuallyDrop;
 use core::ops::Deref;
 use core::ptr::NonNull;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::directory::Opened;
@@ -42,13 +41,11 @@ pub(super) struct Kernel {
     pub(super) evidence: Evidence,
     /// Its unmapping frees the row's byte. In a forked child it is not mapped, and must not be unmapped.
     anchor: ManuallyDrop<Option<os::map::Anchor>>,
-    /// Where to unlink a temporary segment.
-    pub(super) path: Option<PathBuf>,
 }
 
 impl Kernel {
-    pub(super) fn new(evidence: Evidence, anchor: Option<os::map::Anchor>, path: Option<PathBuf>) -> Self {
-        Self { evidence, anchor: ManuallyDrop::new(anchor), path }
+    pub(super) fn new(evidence: Evidence, anchor: Option<os::map::Anchor>) -> Self {
+        Self { evidence, anchor: ManuallyDrop::new(anchor) }
     }
 }
 

@@ -5,14 +5,16 @@
 //! * Any namespace: an **OFD byte lock** on the segment's own file, held by a mapping that `fork` does not copy
 //!   (the anchor). Byte free: that address space is gone, be it by death or by `exec`.
 //!
-//! Neither lies when descriptors are closed behind our back: the anchor needs none, and before a free byte is
-//! believed the descriptor that was asked is compared with the segment's inode.
+//! Neither lies when descriptors are closed behind our back: the anchor needs none, and whatever is kept is compared
+//! with what it was before it is believed, or closed ([`Kept`]).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::Owner;
 use crate::error::{Error, Result};
+use crate::os::kept::{self, Kept};
 use crate::os::map::Anchor;
 use crate::os::process::{self, Identity};
 use crate::os::{object, ofd_lock};
@@ -31,30 +33,42 @@ const CACHED: usize = 32;
 #[derive(Debug)]
 pub(super) struct Evidence {
     /// A description of its own: a description does not conflict with itself, so it holds no row byte.
-    questions: OwnedFd,
-    device: u64,
-    inode: u64,
+    questions: Kept,
+    /// The segment's name, if it has one.
+    path: Option<PathBuf>,
     me: Identity,
-    pidfds: Mutex<Vec<(Owner, OwnedFd)>>,
+    pidfds: Mutex<Vec<(Owner, Kept)>>,
 }
 
 impl Evidence {
-    pub(super) fn new(questions: OwnedFd, status: &object::Status, me: Identity) -> Self {
-        let (device, inode) = (status.dev, status.ino);
-        Self { questions, device, inode, me, pidfds: Mutex::new(Vec::new()) }
+    pub(super) fn new(questions: OwnedFd, status: &object::Status, path: Option<PathBuf>, me: Identity) -> Self {
+        Self { questions: Kept::new(questions, status), path, me, pidfds: Mutex::new(Vec::new()) }
     }
 
-    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.questions.as_fd()
+    /// The kept descriptor, if it still means the segment.
+    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.questions.get()
     }
 
-    /// Whether the kept descriptor still means the segment: the number may have been closed and used again.
-    pub(super) fn is_ours(&self) -> bool {
-        object::status(self.descriptor()).is_ok_and(|status| self.is_this(&status))
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
     }
 
     pub(super) fn is_this(&self, status: &object::Status) -> bool {
-        (status.dev, status.ino) == (self.device, self.inode)
+        self.questions.is_of(status)
+    }
+
+    /// A fresh description of the segment: by its name, if that still is it, or else from the kept one.
+    pub(super) fn fresh(&self) -> Result<OwnedFd> {
+        if let Some((named, found)) = self.path().and_then(|path| object::open_and_look(path, false).ok()) {
+            if self.is_this(&found) {
+                return Ok(named);
+            }
+        }
+        let Some(kept) = self.descriptor() else {
+            return Err(Error::NotFound { name: "the segment: its descriptor was closed, its name is gone".to_owned() });
+        };
+        object::reopen(kept, false).map_err(|e| Error::os("open(/proc/self/fd)", e))
     }
 
     /// Whether the kernel says that the process which introduced itself as `them` in `row` is gone.
@@ -63,19 +77,22 @@ impl Evidence {
         if same_namespace && self.pidfd_says_gone(owner, them) {
             return true;
         }
-        let row = u64::from(owner.row());
-        matches!(ofd_lock::is_free(self.descriptor(), ROW + row, 1), Ok(true)) && self.is_ours()
+        let is_free = |fd: BorrowedFd<'_>| matches!(ofd_lock::is_free(fd, ROW + u64::from(owner.row()), 1), Ok(true));
+        match self.descriptor() {
+            Some(kept) => is_free(kept) && self.descriptor().is_some(),
+            None => self.fresh().is_ok_and(|fresh| is_free(fresh.as_fd())),
+        }
     }
 
     fn pidfd_says_gone(&self, owner: Owner, them: &Identity) -> bool {
         let mut cache = self.pidfds.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(place) = cache.iter().position(|(cached, _)| *cached == owner) {
             let entry = cache.remove(place);
-            let over = process::is_over(entry.1.as_fd());
-            if matches!(over, Ok(false)) {
+            if entry.1.get().is_some_and(|pidfd| matches!(process::is_over(pidfd), Ok(false))) {
                 cache.push(entry); // most recently used last
+                return false;
             }
-            return matches!(over, Ok(true));
+            // It is over, or the number is a stranger's by now: only a fresh look is believed.
         }
         match process::look(them) {
             process::Evidence::Dead => true,
@@ -84,7 +101,9 @@ impl Evidence {
                 if cache.len() >= CACHED {
                     cache.remove(0);
                 }
-                cache.push((owner, pidfd));
+                if let Ok(pidfd) = kept::keep(pidfd) {
+                    cache.push((owner, pidfd));
+                }
                 false
             }
         }
@@ -94,10 +113,7 @@ impl Evidence {
     ///
     /// On a description of its own, kept by an anchor: a forked child that outlives us must not keep the bytes.
     pub(super) fn take_sweep(&self, rows: &[u32]) -> Result<(Vec<u32>, Option<Anchor>)> {
-        if !self.is_ours() {
-            return Ok((Vec::new(), None));
-        }
-        let fresh = object::reopen(self.descriptor(), false).map_err(|e| Error::os("open(/proc/self/fd)", e))?;
+        let fresh = self.fresh()?;
         let mut taken = Vec::new();
         for &row in rows {
             let byte = SWEEP + u64::from(row);

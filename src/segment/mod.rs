@@ -240,9 +240,9 @@ impl Segment {
         sweep::sweep(&self.attached)
     }
 
-    /// The segment's descriptor; none on the heap.
+    /// The segment's descriptor; none on the heap, and none if the application has closed it.
     pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.attached.kernel().map(|kernel| kernel.evidence.descriptor())
+        self.attached.kernel().and_then(|kernel| kernel.evidence.descriptor())
     }
 }
 

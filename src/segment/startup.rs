@@ -130,21 +130,11 @@ pub(super) fn attach(attached: &Attached) -> Result<Arc<Attached>> {
         }
         return join_heap(Arc::clone(attached.shared_region()), *attached.plan());
     };
-    let what = || "the attachment's descriptor was closed".to_owned();
-    let fresh = if kernel.evidence.is_ours() {
-        object::reopen(kernel.evidence.descriptor(), false)
-    } else {
-        match &kernel.path {
-            Some(path) => object::open(path, false),
-            None => return Err(Error::NotFound { name: what() }),
-        }
-    };
-    let fresh = fresh.map_err(|e| translate("open", e, what))?;
-    let status = object::status(fresh.as_fd()).map_err(|e| Error::os("fstat", e))?;
-    if !kernel.evidence.is_this(&status) {
-        return Err(Error::NotFound { name: what() });
-    }
-    join(&Options::default(), fresh, &status, kernel.path.clone())?.ok_or_else(|| Error::NotFound { name: what() })
+    let fresh = kernel.evidence.fresh()?;
+    let status = status_of(&fresh)?;
+    let path = kernel.evidence.path().map(Path::to_owned);
+    let gone = || Error::NotFound { name: "the segment, which is being unlinked".to_owned() };
+    join(&Options::default(), fresh, &status, path)?.ok_or_else(gone)
 }
 
 /// A segment on the heap of this process.
@@ -296,8 +286,7 @@ fn join_region(
         let gone = || -> Result<bool> { Ok(region.get::<Header>(0)?.gone.load(Ordering::Acquire) != 0) }; // [A10]
         let contended = match claim_by_byte(&region, &plan, &me, caps, another)? {
             Ok((owner, generation, anchor)) => {
-                let evidence = Evidence::new(fd, status, me);
-                let kernel = Kernel::new(evidence, Some(anchor), path);
+                let kernel = Kernel::new(Evidence::new(fd, status, path, me), Some(anchor));
                 let attached = Attached::new(Arc::clone(&region), plan, owner, generation, Some(kernel))?;
                 if gone()? {
                     sweep::detach_and_unlink(attached);
@@ -308,12 +297,14 @@ fn join_region(
             Err(contended) => contended,
         };
         if gone()? {
-            path.inspect(|path| sweep::unlink_gone(fd.as_fd(), path));
+            if let Some(path) = path {
+                sweep::unlink_gone(another_description(&fd, status, Some(&path))?, &path);
+            }
             return Ok(None);
         }
         let swept = {
             let questions = another()?;
-            let kernel = Kernel::new(Evidence::new(questions, status, me), None, None);
+            let kernel = Kernel::new(Evidence::new(questions, status, path.clone(), me), None);
             let guest = Attached::new(Arc::clone(&region), plan, Owner::NOBODY, 0, Some(kernel))?;
             sweep::sweep(&guest)?
         };

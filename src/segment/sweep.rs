@@ -5,7 +5,7 @@
 //! byte, which the kernel takes back when the sweeper dies; the next one begins anew.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -135,33 +135,37 @@ pub(super) fn detach(attached: &Attached) {
 ///
 /// While all row bytes are ours nobody can attach; whoever tries then finds `gone`, and makes a new segment.
 pub(super) fn unlink_if_last(region: &Region, kernel: &Kernel) {
-    let Some(path) = &kernel.path else { return };
+    let Some(path) = kernel.evidence.path() else { return };
     let Ok(header) = region.get::<Header>(0) else { return };
     let temporary = header.flags.load(Ordering::Relaxed) & FLAG_TEMPORARY != 0; // [H4]
-    if temporary && kernel.evidence.is_ours() {
-        unlink_held(kernel.evidence.descriptor(), path, || header.gone.store(1, Ordering::Release)); // [A10]
+    if !temporary {
+        return;
+    }
+    if let Ok(segment) = kernel.evidence.fresh() {
+        unlink_held(segment, path, || header.gone.store(1, Ordering::Release)); // [A10]
     }
 }
 
 /// For an attacher that finds `gone` behind its row.
 pub(super) fn detach_and_unlink(attached: Arc<Attached>) {
     let Some(kernel) = attached.kernel() else { return };
-    let (segment, path) = (kernel.evidence.descriptor().try_clone_to_owned(), kernel.path.clone());
+    let (segment, path) = (kernel.evidence.fresh(), kernel.evidence.path().map(Path::to_owned));
     drop(attached);
     if let (Ok(segment), Some(path)) = (segment, path) {
-        unlink_gone(segment.as_fd(), &path);
+        unlink_gone(segment, &path);
     }
 }
 
 /// Completes the work of a last detacher that died between `gone` and the unlinking.
-pub(super) fn unlink_gone(segment: BorrowedFd<'_>, path: &Path) {
+///
+/// `segment`: a description of its own.
+pub(super) fn unlink_gone(segment: OwnedFd, path: &Path) {
     unlink_held(segment, path, || ());
 }
 
 /// Unlinks `path` if it still names `segment`, while we hold all its rows: so nobody else does the same, and a new
 /// segment of that name cannot come between the look and the unlinking.
-fn unlink_held(segment: BorrowedFd<'_>, path: &Path, before: impl FnOnce()) {
-    let Ok(all) = object::reopen(segment, false) else { return };
+fn unlink_held(all: OwnedFd, path: &Path, before: impl FnOnce()) {
     if !matches!(evidence::try_take_all_rows(all.as_fd(), Owner::MAX_ROW), Ok(true)) {
         return; // somebody is attached, or at it
     }

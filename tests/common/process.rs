@@ -4,13 +4,17 @@
 //! environment names. It says lines that begin with `@`, on its standard output, and hears lines on its standard input.
 //! Whatever happens, an alarm ends it.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::ptrace;
 pub use nix::sys::signal::Signal;
 use nix::sys::signal;
@@ -63,6 +67,11 @@ pub fn sleep_for_ever() -> ! {
     loop {
         unistd::pause();
     }
+}
+
+/// The same, and keeps this.
+pub fn sleep_for_ever_with<T>(_kept: T) -> ! {
+    sleep_for_ever()
 }
 
 /// A child, or the child of a tool that prepares its world. Killed and reaped when dropped.
@@ -138,7 +147,11 @@ impl Child {
 
     /// The next thing that it says.
     pub fn hear(&self) -> String {
-        match self.heard.recv_timeout(PATIENCE) {
+        self.hear_within(PATIENCE)
+    }
+
+    pub fn hear_within(&self, patience: Duration) -> String {
+        match self.heard.recv_timeout(patience) {
             Ok(word) => word,
             Err(why) => panic!("child {} said nothing: {why}", self.id()),
         }
@@ -203,52 +216,69 @@ impl Child {
         assert!(status.success(), "child {}: {status}", self.id());
     }
 
-    /// Lets a child that says `traced TID` and then hears one line go on with it, and kills it at its `n`-th stop at
-    /// the beginning or end of a system call of that thread. `false`: it had finished before.
+    /// Lets a child that [is traced](be_traced) go on, and kills it at its `n`-th stop at the beginning or end of a
+    /// system call of that thread. `false`: it had [finished](end_of_trace) before.
+    pub fn kill_at_system_call(&mut self, n: usize) -> bool {
+        let mut stops = 0;
+        self.kill_when(ptrace::syscall, |status| {
+            stops += usize::from(matches!(status, WaitStatus::PtraceSyscall(_)));
+            stops == n
+        })
+    }
+
+    /// Every state through which a file goes while a child that [is traced](be_traced) works on it: the first one, and
+    /// one for each instruction that has changed a byte. Then the child is killed.
     ///
-    /// # Panics
-    /// If tracing is refused.
-    pub fn kill_at_stop(&mut self, n: usize) -> bool {
+    /// To find such a state in a segment is to have its process killed right there.
+    pub fn states_of(mut self, path: &Path) -> Vec<Vec<u8>> {
+        let file = File::open(path).unwrap();
+        let mut now = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
+        file.read_exact_at(&mut now, 0).unwrap();
+        let mut states = vec![now.clone()];
+        self.kill_when(ptrace::step, |_| {
+            file.read_exact_at(&mut now, 0).unwrap();
+            if states.last() != Some(&now) {
+                states.push(now.clone());
+            }
+            false
+        });
+        states
+    }
+
+    fn kill_when(
+        &mut self,
+        proceed: fn(Pid, Option<Signal>) -> nix::Result<()>,
+        mut is_time: impl FnMut(WaitStatus) -> bool,
+    ) -> bool {
+        stay_on_one_processor();
         let thread = Pid::from_raw(self.expect("traced").parse().unwrap());
         let options = ptrace::Options::PTRACE_O_TRACESYSGOOD | ptrace::Options::PTRACE_O_EXITKILL;
         ptrace::seize(thread, options).expect("these tests trace their children: ptrace must be allowed");
-        self.tell("go");
         ptrace::interrupt(thread).unwrap();
-        let mut stops = 0;
+        self.tell("go");
         let start = Instant::now();
-        loop {
-            assert!(start.elapsed() < PATIENCE, "a traced child hangs at stop {stops} of {n}");
-            match waitpid(thread, Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG)).unwrap() {
-                WaitStatus::StillAlive => {
-                    std::thread::yield_now();
-                    continue;
-                }
-                WaitStatus::PtraceSyscall(_) => stops += 1,
-                WaitStatus::Exited(..) | WaitStatus::Signaled(..) => {
-                    self.wait_traced(thread);
-                    return false;
-                }
-                _ => {}
+        let mut killed = false;
+        // The alarm of the child ends this at the latest.
+        let status = loop {
+            let status = waitpid(thread, Some(WaitPidFlag::__WALL)).unwrap();
+            let is_over = matches!(
+                status,
+                WaitStatus::Exited(..) | WaitStatus::Signaled(..) | WaitStatus::Stopped(_, Signal::SIGSTOP)
+            );
+            killed = !is_over && is_time(status);
+            if is_over || killed || start.elapsed() > PATIENCE {
+                break status;
             }
-            if stops == n {
-                let _ = signal::kill(self.pid(), Signal::SIGKILL);
-                if thread != self.pid() {
-                    let _ = waitpid(thread, Some(WaitPidFlag::__WALL));
-                }
-                self.wait_traced(thread);
-                return true;
-            }
-            let _ = ptrace::syscall(thread, None); // it may have been killed meanwhile
+            let _ = proceed(thread, None); // it may have been killed meanwhile
+        };
+        if status.pid() == Some(thread) && !matches!(status, WaitStatus::Exited(..) | WaitStatus::Signaled(..)) {
+            self.signal(Signal::SIGKILL);
+            let _ = waitpid(thread, Some(WaitPidFlag::__WALL));
         }
-    }
-
-    /// Its end; the traced thread, if that is the first one, may have been waited for.
-    fn wait_traced(&mut self, thread: Pid) {
-        if thread != self.pid() {
-            self.wait();
-        } else {
-            assert!(soon(|| !matches!(self.process.try_wait(), Ok(None))));
-        }
+        assert!(soon(|| !matches!(self.process.try_wait(), Ok(None)))); // the first thread may have been waited for above
+        let finished = matches!(status, WaitStatus::Stopped(_, Signal::SIGSTOP));
+        assert!(killed || finished, "a traced child came to no end, or to one of its own: {status:?}");
+        killed
     }
 }
 
@@ -263,8 +293,29 @@ impl Drop for Child {
 
 /// In a child that will be traced: call it right before what is to be interrupted.
 pub fn be_traced() {
+    stay_on_one_processor();
+    // A backtrace, step by step, would never come to an end.
+    std::panic::set_hook(Box::new(|what| {
+        let _ = writeln!(std::io::stderr(), "{what}");
+        std::process::abort()
+    }));
     say(&format!("traced {}", unistd::gettid()));
     assert_eq!(hear(), "go");
+}
+
+/// The traced child is done: from here on nothing is looked at.
+pub fn end_of_trace() {
+    signal::raise(Signal::SIGSTOP).unwrap();
+}
+
+/// Tracer and traced take turns: on one processor nobody has to be woken elsewhere.
+fn stay_on_one_processor() {
+    let this = Pid::from_raw(0);
+    let allowed = sched_getaffinity(this).unwrap();
+    let first = (0..CpuSet::count()).find(|&cpu| allowed.is_set(cpu) == Ok(true));
+    let mut one = CpuSet::new();
+    one.set(first.unwrap()).unwrap();
+    let _ = sched_setaffinity(this, &one); // or it is slow
 }
 
 /// A process that was forked here. Killed and reaped when dropped.
@@ -305,8 +356,18 @@ impl Forked {
         assert_eq!(status, WaitStatus::Exited(self.pid, 0));
     }
 
+    pub fn signal(&self, signal: Signal) {
+        signal::kill(self.pid, signal).unwrap();
+    }
+
     pub fn kill(mut self) {
         self.end();
+    }
+
+    /// It was killed, and by nobody else: a panic would be an exit.
+    pub fn is_killed(mut self) {
+        self.reaped = true;
+        assert_eq!(waitpid(self.pid, None).unwrap(), WaitStatus::Signaled(self.pid, Signal::SIGKILL, false));
     }
 
     /// Left to itself and its alarm.

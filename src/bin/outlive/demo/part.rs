@@ -28,7 +28,7 @@ pub(crate) const RING: &str = "stream";
 pub(crate) const FIXED_BYTES: usize = 256 << 10;
 
 /// Messages that are committed, or released, at once.
-const BATCH: usize = 4;
+const BATCH: usize = 8;
 
 /// How long a sender sleeps at a closed gate.
 const AT_THE_GATE: Duration = Duration::from_micros(100);

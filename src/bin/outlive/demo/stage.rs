@@ -23,8 +23,8 @@ use super::{Bar, OWN_EXECUTABLE, Side, Stop};
 /// How often the parts are looked after.
 const TICK: Duration = Duration::from_micros(300);
 
-/// Messages that the ring holds: with the sender's source and the receiver's output it stays in the cache.
-const SLOTS: usize = 32;
+/// Messages that the ring holds: 2 MiB, which stay in the cache, and last while the other side is not running for a moment.
+const SLOTS: usize = 128;
 
 /// What is to be played.
 #[derive(Debug)]

@@ -1,0 +1,11 @@
+//! Without feature `peers` there are none beside `rtrb`.
+
+use crate::case::Case;
+
+pub(crate) fn trips() -> Vec<Case> {
+    Vec::new()
+}
+
+pub(crate) fn singles() -> Vec<Case> {
+    Vec::new()
+}

@@ -1,0 +1,106 @@
+//! Arbitrary bytes as a segment: a valid one with changes, or something else altogether.
+//!
+//! Attaching to it, and everything that can be done with it then, answers or errs; nothing panics, faults or hangs.
+#![no_main]
+
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use outlive::Segment;
+use outlive_fuzz::{Act, Actor, LONGEST, Scribbler, Value, words};
+
+#[derive(Arbitrary, Debug)]
+struct Input {
+    start: Start,
+    /// Words to change: where, into what.
+    changes: Vec<(u16, Value)>,
+    /// How many bytes to keep.
+    cut: Option<u16>,
+    sealed: bool,
+    acts: Vec<Act>,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Start {
+    /// A segment whose processes are gone.
+    Left,
+    /// A copy of one whose processes live and hold its roles.
+    Held,
+    /// Nothing that ever was a segment.
+    Bytes(Vec<u8>),
+}
+
+/// The two valid segments: left, held.
+fn templates() -> &'static [Vec<u8>; 2] {
+    static TEMPLATES: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
+    TEMPLATES.get_or_init(|| {
+        let segment =
+            Segment::options().size(32 << 10).rows(6).memfd("template").expect("memory for a segment");
+        let fd =
+            segment.as_fd().expect("a memfd has a descriptor").try_clone_to_owned().expect("a descriptor");
+        let mut actor = Actor::new(segment);
+        for act in [
+            Act::CreateRing { capacity: 4 },
+            Act::Object,
+            Act::TrySender,
+            Act::TryReceiver,
+            Act::TrySend(1),
+            Act::TrySend(2),
+            Act::TryRecv,
+        ] {
+            actor.act(act);
+        }
+        let mut file = File::from(fd);
+        let held = read(&mut file);
+        drop(actor);
+        [read(&mut file), held]
+    })
+}
+
+fn read(file: &mut File) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    file.rewind().and_then(|()| file.read_to_end(&mut bytes)).expect("a memfd can be read");
+    bytes
+}
+
+fn memfd(bytes: &[u8], sealed: bool) -> OwnedFd {
+    let fd = memfd_create("fuzz", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING).expect("a memfd");
+    let mut file = File::from(fd);
+    file.write_all(bytes).expect("memory for a segment");
+    if sealed {
+        let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW;
+        fcntl(&file, FcntlArg::F_ADD_SEALS(seals)).expect("a memfd that allows it");
+    }
+    file.into()
+}
+
+fuzz_target!(|input: Input| {
+    let mut bytes = match input.start {
+        Start::Left => templates()[0].clone(),
+        Start::Held => templates()[1].clone(),
+        Start::Bytes(bytes) => bytes,
+    };
+    for (at, value) in input.changes.into_iter().take(LONGEST) {
+        words(&mut bytes, usize::from(at), value);
+    }
+    bytes.truncate(input.cut.map_or(usize::MAX, usize::from));
+    match Segment::options().from_fd(memfd(&bytes, input.sealed)) {
+        Ok(segment) => {
+            let scribbler = Scribbler::new(&segment).expect("a memfd has a descriptor");
+            let mut actor = Actor::new(segment);
+            actor.act(Act::Look);
+            actor.act(Act::OpenRing);
+            for act in input.acts.into_iter().take(LONGEST) {
+                scribbler.unjam([actor.segment().owner(); 2]);
+                actor.act(act);
+            }
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+});

@@ -1,0 +1,138 @@
+//! Promise: nothing depends on where a segment is mapped.
+
+#![cfg(not(loom))]
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use outlive::atomic::{AtomicU64, Ordering};
+use outlive::object::Object;
+use outlive::ptr::{AtomicOffset, Offset};
+use outlive::ring::spsc::Ring;
+use outlive::{Segment, Trusted};
+
+mod common;
+use common::Name;
+use common::process::{self, Child, say};
+
+/// The children of these tests: see `common::process`.
+#[test]
+fn child_entry() {
+    process::as_child(&[("doubler", doubler)]);
+}
+
+/// So far must the second mapping lie away, that no page of one is in the other.
+fn are_apart(one: &Segment, other: &Segment) {
+    let (a, b) = (one.address(), other.address());
+    eprintln!("mapped at {a:#x} and {b:#x}");
+    assert!(u64::try_from(a.abs_diff(b)).unwrap() >= one.size(), "{a:#x} {b:#x}");
+}
+
+#[test]
+fn one_ring_mapped_twice_in_a_process_is_one_ring() {
+    let file = Name::file("twice");
+    for one in [
+        Segment::create(Name::shm("twice").address(), 1 << 16).unwrap(),
+        Segment::create(file.address(), 1 << 16).unwrap(),
+        Segment::options().memfd("twice").unwrap(),
+    ] {
+        let other = one.attach().unwrap();
+        are_apart(&one, &other);
+        let mut sender = Ring::<[u64; 3]>::create(&one, "triples", 8).unwrap().try_sender().unwrap();
+        let mut receiver = Ring::<[u64; 3]>::open(&other, "triples").unwrap().try_receiver().unwrap();
+        for number in 0..100 {
+            // Batches that cross the end of the slots, each time elsewhere.
+            let batch = [[number; 3], [number + 1, 0, 0], [0, 0, number + 2]];
+            assert_eq!(sender.try_send_slice(&batch).unwrap(), 3);
+            let received = [receiver.recv().unwrap(), receiver.recv().unwrap(), receiver.recv().unwrap()];
+            assert_eq!(received, batch);
+        }
+        // The other way round, through the same two mappings.
+        let mut back = Ring::<u64>::create(&other, "back", 4).unwrap().try_sender().unwrap();
+        back.send(17).unwrap();
+        assert_eq!(Ring::<u64>::open(&one, "back").unwrap().try_receiver().unwrap().recv(), Ok(17));
+        let _ = std::fs::remove_file(file.path());
+    }
+}
+
+#[test]
+fn one_object_mapped_twice_in_a_process_is_one_object() {
+    let one = Segment::options().memfd("twice").unwrap();
+    let other = one.attach().unwrap();
+    are_apart(&one, &other);
+    let here = Object::<[AtomicU64; 4]>::create(&one, "words", Default::default).unwrap();
+    let there = Object::<[AtomicU64; 4]>::open(&other, "words").unwrap();
+    assert_ne!(std::ptr::from_ref(&*here).addr(), std::ptr::from_ref(&*there).addr());
+    assert_eq!(here.offset(), there.offset());
+    here[3].store(7, Ordering::Relaxed);
+    assert_eq!(there[3].fetch_add(1, Ordering::Relaxed), 7);
+    assert_eq!(here[3].load(Ordering::Relaxed), 8);
+    // A link that is stored through one mapping and followed through the other.
+    let link = Object::<AtomicOffset<u64>>::create(&one, "link", AtomicOffset::default).unwrap();
+    link.store(Offset::new(here.offset().get() + 24), Ordering::Release);
+    let followed = Object::<AtomicOffset<u64>>::open(&other, "link").unwrap().load(Ordering::Acquire);
+    let place = other.resolve(followed).unwrap();
+    assert_eq!(place.read(), 8);
+    place.write(9);
+    assert_eq!(here[3].load(Ordering::Relaxed), 9);
+}
+
+#[test]
+fn what_is_written_in_place_through_one_mapping_is_read_in_place_through_the_other() {
+    let one = Segment::options().memfd("trusted").unwrap();
+    let other = one.attach().unwrap();
+    are_apart(&one, &other);
+    // SAFETY: a memfd of this process, which only this test writes, through this crate, as the same type.
+    let (one, other) = unsafe { (one.trust(), other.trust()) };
+    let mut sender = Ring::<[u8; 100], Trusted>::create(&one, "blocks", 4).unwrap().try_sender().unwrap();
+    let mut receiver = Ring::<[u8; 100], Trusted>::open(&other, "blocks").unwrap().try_receiver().unwrap();
+    for round in 0..20 {
+        let mut grant = sender.try_reserve(1).unwrap();
+        grant.as_mut_slice()[0].fill(round);
+        let written = grant.as_mut_slice().as_ptr().addr();
+        assert_eq!(grant.commit(), 1);
+        let items = receiver.try_read(1).unwrap();
+        assert_ne!(items.as_ptr().addr(), written);
+        assert_eq!(items[0], [round; 100]);
+        items.release();
+    }
+}
+
+/// Sends back twice what it receives.
+fn doubler(args: &[String]) {
+    let segment = Segment::open(&args[0]).unwrap();
+    say(&format!("mapped at {}", segment.address()));
+    let mut numbers = Ring::<u64>::open(&segment, "numbers").unwrap().try_receiver().unwrap();
+    let mut doubled = Ring::<u64>::open(&segment, "doubled").unwrap().try_sender().unwrap();
+    let counter = Object::<AtomicU64>::open(&segment, "counter").unwrap();
+    for number in numbers.iter() {
+        counter.fetch_add(1, Ordering::Relaxed);
+        doubled.send(2 * number.unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn two_processes_at_different_addresses_understand_each_other() {
+    for name in [Name::shm("two"), Name::file("two")] {
+        let segment = Segment::create(name.address(), 1 << 20).unwrap();
+        // So that the child's mapping does not come to lie at the same address by chance.
+        let _more: Vec<Segment> = (0..3).map(|_| segment.attach().unwrap()).collect();
+        let mut numbers = Ring::<u64>::create(&segment, "numbers", 64).unwrap().try_sender().unwrap();
+        let mut doubled = Ring::<u64>::create(&segment, "doubled", 64).unwrap().try_receiver().unwrap();
+        let counter = Object::<AtomicU64>::create(&segment, "counter", AtomicU64::default).unwrap();
+        let mut child = Child::start("doubler", &[&name.address().to_string()]);
+        let theirs: usize = child.expect("mapped at").parse().unwrap();
+        println!("mapped at {:#x} here and at {theirs:#x} there", segment.address());
+        assert_ne!(segment.address(), theirs);
+        let worker = std::thread::spawn(move || {
+            for number in 0..10_000 {
+                numbers.send(number).unwrap();
+            }
+        });
+        for number in 0..10_000 {
+            assert_eq!(doubled.recv(), Ok(2 * number));
+        }
+        worker.join().unwrap();
+        child.succeeds();
+        assert_eq!(counter.load(Ordering::Relaxed), 10_000);
+        assert!(doubled.recv().is_err(), "closed");
+    }
+}
