@@ -291,11 +291,12 @@ fn last_words(args: &[String]) {
     let mut random = Random::new(args[1].parse().unwrap());
     let mut receiver = place.ring.try_receiver().unwrap();
     let mut after_the_verdict = 0;
-    for _ in 0..300 {
+    for round in 0..300 {
         let worker = fork().unwrap_or_else(|| {
             leave(|| {
                 let place = Place::open(&args[0]);
                 let mut sender = place.ring.sender().unwrap();
+                place.ledger[SENDERS].fetch_add(1, Ordering::Release);
                 loop {
                     let next = sender.position();
                     sender.send(message(next)).unwrap();
@@ -303,10 +304,12 @@ fn last_words(args: &[String]) {
                 }
             })
         });
-        let moment = Instant::now() + Duration::from_micros(random.below(2000));
-        let mut killed = false;
+        let (mut moment, mut killed) = (None, false);
         loop {
-            if !killed && Instant::now() > moment {
+            if moment.is_none() && get(&place.ledger[SENDERS]) > round {
+                moment = Some(Instant::now() + Duration::from_micros(random.below(1000)));
+            }
+            if !killed && moment.is_some_and(|moment| Instant::now() > moment) {
                 worker.signal(Signal::SIGKILL);
                 killed = true;
             }
@@ -373,7 +376,7 @@ fn on_the_heap_too_a_death_is_told_after_the_last_message() {
                         assert_eq!(number, sent);
                         sent += 1;
                     }
-                    Err(RecvError::Empty) => {}
+                    Err(RecvError::Empty) => std::thread::yield_now(),
                     Err(RecvError::PeerDied(owner)) => break owner,
                     Err(error) => panic!("{error:?}"),
                 }
