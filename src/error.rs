@@ -179,7 +179,9 @@ impl fmt::Display for Error {
             Self::Missed { count } => write!(f, "{count} messages missed"),
             Self::Corrupt { what, at } => write!(f, "corrupt segment, at byte {at}: {what}"),
             Self::ReadOnly => f.write_str("this attachment is read-only"),
-            Self::Forked => f.write_str("this handle was inherited through fork: call `Segment::attach` in the child"),
+            Self::Forked => {
+                f.write_str("this handle was inherited through fork: call `Segment::attach` in the child")
+            }
             Self::Killed => f.write_str("this attachment was declared dead by `testing::kill`"),
         }
     }
@@ -206,10 +208,13 @@ impl From<Error> for io::Error {
             }
             Error::NotFound { .. } => Kind::NotFound,
             Error::AlreadyExists { .. } => Kind::AlreadyExists,
-            Error::InvalidAddress { .. } | Error::InvalidName { .. } | Error::InvalidConfig { .. } => Kind::InvalidInput,
-            Error::WrongType { .. } | Error::WrongShape { .. } | Error::Foreign { .. } | Error::Corrupt { .. } => {
-                Kind::InvalidData
+            Error::InvalidAddress { .. } | Error::InvalidName { .. } | Error::InvalidConfig { .. } => {
+                Kind::InvalidInput
             }
+            Error::WrongType { .. }
+            | Error::WrongShape { .. }
+            | Error::Foreign { .. }
+            | Error::Corrupt { .. } => Kind::InvalidData,
             Error::NoSpace { .. } => Kind::StorageFull,
             Error::NoRow { .. } | Error::Busy { .. } => Kind::ResourceBusy,
             Error::Denied { .. } => Kind::PermissionDenied,
@@ -279,7 +284,9 @@ impl<T> SendError<T> {
     /// The message that was refused.
     pub fn into_value(self) -> T {
         match self {
-            Self::Full(value) | Self::Closed(value) | Self::PeerDied(value, _) | Self::Fault(value, _) => value,
+            Self::Full(value) | Self::Closed(value) | Self::PeerDied(value, _) | Self::Fault(value, _) => {
+                value
+            }
         }
     }
 

@@ -17,7 +17,12 @@
 #![deny(clippy::unwrap_used)]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests panic on purpose"))]
 
-#[cfg(not(all(target_os = "linux", target_has_atomic = "64", target_pointer_width = "64", target_endian = "little")))]
+#[cfg(not(all(
+    target_os = "linux",
+    target_has_atomic = "64",
+    target_pointer_width = "64",
+    target_endian = "little"
+)))]
 compile_error!("outlive needs 64-bit little-endian Linux with 64-bit atomics");
 
 pub mod error;

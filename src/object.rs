@@ -119,6 +119,9 @@ impl<T: Concurrent> Clone for Object<T> {
 
 impl<T: Concurrent> fmt::Debug for Object<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Object").field("name", &self.handle.name()).field("at", &self.handle.at()).finish_non_exhaustive()
+        f.debug_struct("Object")
+            .field("name", &self.handle.name())
+            .field("at", &self.handle.at())
+            .finish_non_exhaustive()
     }
 }

@@ -239,7 +239,8 @@ fn the_directory_is_kept_by_the_living_and_free_after_the_dead() {
     let owner = living(&segment, &child);
     directory_is_held_by(&name, owner);
     std::thread::scope(|scope| {
-        let waits = scope.spawn(|| Object::<AtomicU64>::create(&segment, "other", AtomicU64::default).map(drop));
+        let waits =
+            scope.spawn(|| Object::<AtomicU64>::create(&segment, "other", AtomicU64::default).map(drop));
         std::thread::sleep(Duration::from_millis(300));
         assert!(!waits.is_finished(), "somebody who lives has it");
         child.kill();
@@ -291,7 +292,9 @@ fn processes_of_other_pid_namespaces_are_seen_alive_and_dead() {
 fn a_stranger_with_the_same_number_is_a_stranger() {
     let name = Name::shm("reuse");
     let _segment = segment_for(&name, 8);
-    let Some(mut child) = Child::start_in_a_pid_namespace("reuser", &[&name.address().to_string()]) else { return };
+    let Some(mut child) = Child::start_in_a_pid_namespace("reuser", &[&name.address().to_string()]) else {
+        return;
+    };
     let result = loop {
         let word = child.hear();
         if let Some(result) = word.strip_prefix("result ") {

@@ -1,5 +1,6 @@
 //! `outlive demo`: a file crosses, both sides are killed, nothing is lost or doubled, and nothing is left behind.
 #![cfg(feature = "cli")]
+#![expect(clippy::disallowed_methods, reason = "real processes in real time: no model runs them")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -4,11 +4,7 @@
 #![cfg(not(loom))]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::fs::File;
-use std::io::Read;
-use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 
 use outlive::atomic::{AtomicU64, Ordering};
 use outlive::error::{Fault, RecvError, SendError};
@@ -16,6 +12,8 @@ use outlive::object::Object;
 use outlive::ring::spsc::{Receiver, Ring, Sender};
 use outlive::{Error, Segment};
 
+#[path = "fork/closed.rs"]
+mod closed;
 mod common;
 use common::Name;
 use common::process::{self, Child, fork, leave, say, soon};
@@ -32,11 +30,11 @@ fn child_entry() {
         ("generations", generations),
         ("busy", busy),
         ("heap", heap),
-        ("closer", closer),
-        ("memfd closer", memfd_closer),
-        ("judge", judge),
-        ("bystander", bystander),
-        ("tidy closer", tidy_closer),
+        ("closer", closed::closer),
+        ("memfd closer", closed::memfd_closer),
+        ("judge", closed::judge),
+        ("bystander", closed::bystander),
+        ("tidy closer", closed::tidy_closer),
     ]);
 }
 
@@ -77,7 +75,10 @@ impl Hands {
         assert_eq!((stats.sent, stats.received, stats.senders, stats.receivers), (5, 1, 1, 1));
         assert_eq!(other.sweep().unwrap().recovered, 0);
         let rows = other.attachments().unwrap();
-        assert!(rows.len() == 2 && rows.iter().all(|row| row.alive && row.pid == std::process::id()), "{rows:?}");
+        assert!(
+            rows.len() == 2 && rows.iter().all(|row| row.alive && row.pid == std::process::id()),
+            "{rows:?}"
+        );
         let openers: Vec<u32> = other.objects().unwrap().iter().map(|object| object.openers).collect();
         assert_eq!(openers, [1, 2]);
         assert!(Path::new("/dev/shm").join(address.trim_start_matches("shm:")).exists(), "still linked");
@@ -88,6 +89,7 @@ impl Hands {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "so it is asked of what a call returned")]
 fn forked<T>(result: Result<T, Error>) -> bool {
     matches!(result, Err(Error::Forked))
 }
@@ -99,7 +101,12 @@ fn every_handle_refuses(hands: &mut Hands) {
     assert!(forked(Object::<AtomicU64>::open(segment, "words")));
     assert!(forked(Object::<AtomicU64>::create(segment, "new", AtomicU64::default)));
     assert!(forked(Ring::<u64>::open(segment, "numbers")) && forked(Ring::<u64>::create(segment, "new", 8)));
-    assert!(forked(ring.try_sender()) && forked(ring.sender()) && forked(ring.try_receiver()) && forked(ring.receiver()));
+    assert!(
+        forked(ring.try_sender())
+            && forked(ring.sender())
+            && forked(ring.try_receiver())
+            && forked(ring.receiver())
+    );
     assert!(forked(segment.clone().attachments()) && forked(ring.clone().try_sender()));
     assert!(matches!(segment.resolve(outlive::ptr::Offset::<u64>::new(1 << 15)), Err(Fault::Forked)));
     for _ in 0..2 {
@@ -125,8 +132,14 @@ fn handles(args: &[String]) {
                 let Hands { segment, words, ring, sender, receiver } = hands;
                 match how {
                     "drop" => drop((sender, receiver)),
-                    "close" => (sender.close(), receiver.close()).0,
-                    _ => (sender.resign(), receiver.resign()).0,
+                    "close" => {
+                        sender.close();
+                        receiver.close();
+                    }
+                    _ => {
+                        sender.resign();
+                        receiver.resign();
+                    }
                 }
                 drop((ring, words, segment));
             })
@@ -310,13 +323,14 @@ fn a_childs_child_is_somebody_else_again() {
 /// Forks while its threads are in the middle of everything.
 fn busy(args: &[String]) {
     let segment = Segment::create(&args[0], 1 << 16).unwrap();
-    let done = AtomicBool::new(false);
+    let done = AtomicU64::new(0);
     std::thread::scope(|scope| {
         let work = || {
-            while !done.load(Ordering::Relaxed) {
+            while done.load(Ordering::Relaxed) == 0 {
                 let other = segment.attach().unwrap();
                 assert!(!segment.is_dead(other.owner()) && !other.is_dead(segment.owner()));
-                let words = Object::<AtomicU64>::open_or_create(&segment, "words", AtomicU64::default).unwrap();
+                let words =
+                    Object::<AtomicU64>::open_or_create(&segment, "words", AtomicU64::default).unwrap();
                 words.fetch_add(1, Ordering::Relaxed);
                 segment.sweep().unwrap();
             }
@@ -334,7 +348,7 @@ fn busy(args: &[String]) {
             };
             child.succeeds();
         }
-        done.store(true, Ordering::Relaxed);
+        done.store(1, Ordering::Relaxed);
     });
     segment.sweep().unwrap();
     assert_eq!(segment.attachments().unwrap().len(), 1);
@@ -364,150 +378,4 @@ fn heap(_: &[String]) {
 #[test]
 fn a_segment_on_the_heap_is_not_shared_with_a_child() {
     play("heap", &Name::shm("heap"));
-}
-
-/// As `closefrom(3)`.
-fn close_all() {
-    // SAFETY: numbers only; what is closed here is not used as a file any more, or that is what is tested.
-    let rc = unsafe { nix::libc::close_range(3, nix::libc::c_uint::MAX, 0) };
-    assert_eq!(rc, 0);
-}
-
-fn closer(args: &[String]) {
-    let segment = Segment::open(&args[0]).unwrap();
-    let ring = Ring::<u64>::open_or_create(&segment, "numbers", 8).unwrap();
-    let mut sender = ring.try_sender().unwrap();
-    close_all();
-    say("closed");
-    process::hear();
-    sender.send(1).unwrap();
-    let again = segment.attach().unwrap();
-    assert!(!again.is_dead(segment.owner()) && !segment.is_dead(again.owner()));
-    assert!(matches!(Ring::<u64>::open(&again, "numbers").unwrap().try_sender(), Err(Error::Busy { .. })));
-    say("attached again");
-    process::sleep_for_ever()
-}
-
-#[test]
-fn who_closes_all_descriptors_lives_attaches_again_and_dies() {
-    for name in [Name::shm("closer"), Name::file("closer")] {
-        let segment = Segment::options().rows(8).create(name.address()).unwrap();
-        let mut child = Child::start("closer", &[&name.address().to_string()]);
-        child.expect("closed");
-        let pid = child.id();
-        let alive = |count: usize| {
-            let rows = segment.attachments().unwrap();
-            assert_eq!(segment.sweep().unwrap().recovered, 0);
-            rows.iter().filter(|row| row.pid == pid && row.alive && !segment.is_dead(row.owner)).count() == count
-        };
-        assert!(alive(1));
-        child.tell("go on");
-        child.expect("attached again");
-        assert!(alive(2));
-        child.kill();
-        assert_eq!(segment.sweep().unwrap().recovered, 2);
-        assert_eq!(segment.attachments().unwrap().len(), 1);
-        let mut sender = Ring::<u64>::open(&segment, "numbers").unwrap().try_sender().unwrap();
-        assert_eq!(sender.position(), 1);
-        sender.send(2).unwrap();
-    }
-}
-
-fn memfd_closer(_: &[String]) {
-    let segment = Segment::options().memfd("closed").unwrap();
-    let owner = segment.owner();
-    close_all();
-    let refused = segment.attach().unwrap_err();
-    assert!(matches!(refused, Error::NotFound { .. }), "{refused}");
-    assert!(!segment.is_dead(owner));
-    assert_eq!(segment.attachments().unwrap().len(), 1);
-    leave(|| ()) // what dropping does: see `tidy_closer`
-}
-
-#[test]
-fn without_name_and_descriptor_there_is_no_way_back_and_it_says_so() {
-    play("memfd closer", &Name::shm("unused"));
-}
-
-fn bystander(args: &[String]) {
-    let segment = Segment::open(&args[0]).unwrap();
-    say("ready");
-    process::sleep_for_ever_with(segment)
-}
-
-/// Takes every number that was closed for a file that is always readable.
-fn strangers() -> Vec<File> {
-    (0..64).map(|_| File::open("/proc/self/exe").unwrap()).collect()
-}
-
-/// Judges others when its own descriptors are strangers' files.
-fn judge(args: &[String]) {
-    let segment = Segment::open(&args[0]).unwrap();
-    let them = segment.attachments().unwrap().into_iter().find(|row| row.owner != segment.owner()).unwrap();
-    assert!(them.alive, "asked once, so that there is something to remember");
-    close_all();
-    if args.len() > 1 {
-        assert!(!segment.is_dead(them.owner), "it lives, though there is nothing left to ask");
-        assert_eq!(segment.sweep().unwrap().recovered, 0);
-    }
-    let strangers = strangers();
-    for _ in 0..2 {
-        assert!(!segment.is_dead(them.owner), "it lives, whatever a stranger's file says");
-        assert_eq!(segment.sweep().unwrap().recovered, 0);
-    }
-    say("alive");
-    process::hear();
-    assert!(soon(|| segment.is_dead(them.owner)), "by its number, which needs no old descriptor");
-    say("dead");
-    for mut file in strangers {
-        assert_eq!(file.read(&mut [0; 4]).unwrap(), 4, "descriptor {} was closed for us", file.as_raw_fd());
-    }
-    say("fine");
-    leave(|| ())
-}
-
-#[test]
-fn a_judge_whose_descriptors_were_closed_and_reused_calls_nobody_dead_who_lives() {
-    let name = Name::shm("judge");
-    let address = name.address().to_string();
-    for args in [&[address.as_str()][..], &[&address, "asks in between"]] {
-        let segment = Segment::create(&address, 1 << 16).unwrap();
-        let mut bystander = Child::start("bystander", &[&address]);
-        bystander.expect("ready");
-        drop(segment);
-        let mut judge = Child::start("judge", args);
-        judge.expect("alive");
-        bystander.kill();
-        judge.tell("killed");
-        judge.expect("dead");
-        judge.expect("fine");
-        judge.succeeds();
-        Segment::unlink(&address).unwrap();
-    }
-}
-
-/// Drops everything after its descriptors were closed, and used again by others.
-fn tidy_closer(args: &[String]) {
-    let segment = Segment::open(&args[0]).unwrap();
-    let them = segment.attachments().unwrap();
-    assert!(them.iter().all(|row| row.alive));
-    close_all();
-    let strangers = if args.len() > 1 { strangers() } else { Vec::new() };
-    drop(segment);
-    for mut file in strangers {
-        assert_eq!(file.read(&mut [0; 4]).unwrap(), 4, "descriptor {} was closed for us", file.as_raw_fd());
-    }
-    say("dropped");
-}
-
-#[test]
-fn who_drops_a_segment_after_closing_its_descriptors_detaches_and_closes_nobody_elses() {
-    let name = Name::shm("tidy");
-    let address = name.address().to_string();
-    let segment = Segment::create(&address, 1 << 16).unwrap();
-    for args in [&[address.as_str()][..], &[&address, "reuse"]] {
-        let mut child = Child::start("tidy closer", args);
-        child.succeeds();
-        assert_eq!(segment.attachments().unwrap().len(), 1, "{args:?}");
-    }
 }

@@ -42,8 +42,8 @@ fn one_ring_mapped_twice_in_a_process_is_one_ring() {
             // Batches that cross the end of the slots, each time elsewhere.
             let batch = [[number; 3], [number + 1, 0, 0], [0, 0, number + 2]];
             assert_eq!(sender.try_send_slice(&batch).unwrap(), 3);
-            let received = [receiver.recv().unwrap(), receiver.recv().unwrap(), receiver.recv().unwrap()];
-            assert_eq!(received, batch);
+            let arrived = [receiver.recv().unwrap(), receiver.recv().unwrap(), receiver.recv().unwrap()];
+            assert_eq!(arrived, batch);
         }
         // The other way round, through the same two mappings.
         let mut back = Ring::<u64>::create(&other, "back", 4).unwrap().try_sender().unwrap();
@@ -81,7 +81,9 @@ fn what_is_written_in_place_through_one_mapping_is_read_in_place_through_the_oth
     let other = one.attach().unwrap();
     are_apart(&one, &other);
     // SAFETY: a memfd of this process, which only this test writes, through this crate, as the same type.
-    let (one, other) = unsafe { (one.trust(), other.trust()) };
+    let one = unsafe { one.trust() };
+    // SAFETY: as above.
+    let other = unsafe { other.trust() };
     let mut sender = Ring::<[u8; 100], Trusted>::create(&one, "blocks", 4).unwrap().try_sender().unwrap();
     let mut receiver = Ring::<[u8; 100], Trusted>::open(&other, "blocks").unwrap().try_receiver().unwrap();
     for round in 0..20 {

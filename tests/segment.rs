@@ -156,7 +156,10 @@ fn the_mode_is_what_was_asked_for() {
     let shared = Segment::options().mode(0o666).create(name.address()).unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666, "whatever the umask");
     drop(shared);
-    assert!(matches!(Segment::options().mode(0o7777).create(name.address()), Err(Error::InvalidConfig { .. })));
+    assert!(matches!(
+        Segment::options().mode(0o7777).create(name.address()),
+        Err(Error::InvalidConfig { .. })
+    ));
 }
 
 #[test]
@@ -173,9 +176,15 @@ fn foreign_and_malformed_objects_are_refused_and_not_removed() {
     std::fs::remove_file(name.path()).unwrap();
     // Each constant of the header, changed: an error that names it.
     drop(Segment::create(name.address(), 1 << 16).unwrap());
-    for (at, what) in
-        [(0, "segment"), (8, "version"), (24, "flags"), (32, "rows"), (40, "entries"), (48, "rows at"), (56, "directory")]
-    {
+    for (at, what) in [
+        (0, "segment"),
+        (8, "version"),
+        (24, "flags"),
+        (32, "rows"),
+        (40, "entries"),
+        (48, "rows at"),
+        (56, "directory"),
+    ] {
         let file = std::fs::OpenOptions::new().read(true).write(true).open(name.path()).unwrap();
         let mut good = [0; 8];
         file.read_exact_at(&mut good, at).unwrap();

@@ -2,6 +2,7 @@
 
 #![cfg(not(loom))]
 #![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::disallowed_methods, reason = "real processes in real time: no model runs them")]
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -42,7 +43,8 @@ fn inode(segment: &Segment) -> u64 {
 
 /// Waits at the gate with all the others, comes in, and signs the ledger.
 fn racer(args: &[String]) {
-    let (address, gate, number) = (&args[0], File::open(&args[1]).unwrap(), args[2].parse::<usize>().unwrap());
+    let (address, gate, number) =
+        (&args[0], File::open(&args[1]).unwrap(), args[2].parse::<usize>().unwrap());
     say("ready");
     let _through = Flock::lock(gate, FlockArg::LockShared).unwrap();
     let segment = Segment::open_or_create(address, 1 << 16).unwrap();
@@ -92,7 +94,10 @@ fn race(name: &Name, random: &mut Random) {
         (0..RACERS).filter(|&number| !is_victim(number)).map(|number| racers[number].expect("in")).collect();
     let segment = Segment::open_or_create(&address, 1 << 16).unwrap();
     assert!(!segment.created() || inodes.is_empty());
-    assert!(inodes.iter().all(|found| *found == inode(&segment).to_string()), "more than one segment: {inodes:?}");
+    assert!(
+        inodes.iter().all(|found| *found == inode(&segment).to_string()),
+        "more than one segment: {inodes:?}"
+    );
     assert_eq!(names_like(&name.path()).len(), 1);
     let ledger = Object::<Ledger>::open_or_create(&segment, "ledger", Ledger::default).unwrap();
     for number in 0..RACERS {
@@ -203,7 +208,8 @@ fn a_temporary_segment_comes_and_goes_while_its_users_are_killed() {
     for name in [Name::shm("commute"), Name::file("commute")] {
         let address = name.address().to_string();
         for _ in 0..6 {
-            let mut commuters: Vec<Child> = (0..4).map(|_| Child::start("commuter", &[&address, "200"])).collect();
+            let mut commuters: Vec<Child> =
+                (0..4).map(|_| Child::start("commuter", &[&address, "200"])).collect();
             let mut victim = Child::start("commuter", &[&address, "1000000"]);
             for commuter in commuters.iter().chain([&victim]) {
                 commuter.expect("ready");
@@ -278,10 +284,12 @@ fn killed_at_each_system_call(role: &str, temporary: bool, given: impl Fn(&Addre
                 break;
             }
             killed += 1;
-            let others = std::fs::read_dir(&folder.0).unwrap().filter(|entry| entry.as_ref().unwrap().path() != path);
+            let others =
+                std::fs::read_dir(&folder.0).unwrap().filter(|entry| entry.as_ref().unwrap().path() != path);
             assert_eq!(others.count(), 0, "stop {stop}");
             let options = Segment::options().temporary(temporary);
-            let segment = options.open_or_create(&address).unwrap_or_else(|error| panic!("stop {stop}: {error}"));
+            let segment =
+                options.open_or_create(&address).unwrap_or_else(|error| panic!("stop {stop}: {error}"));
             segment.sweep().unwrap();
             assert_eq!(segment.attachments().unwrap().len(), 1, "stop {stop}");
             Object::<Ledger>::create(&segment, "ledger", Ledger::default).unwrap();
@@ -342,7 +350,9 @@ fn opener(args: &[String]) {
 /// How many objects of this size fit: what leaks is missing here.
 fn room(segment: &Segment) -> usize {
     let mut all = Vec::new();
-    while let Ok(one) = Object::<[AtomicU64; 32]>::create(segment, &format!("o{}", all.len()), Default::default) {
+    while let Ok(one) =
+        Object::<[AtomicU64; 32]>::create(segment, &format!("o{}", all.len()), Default::default)
+    {
         all.push(one);
     }
     all.iter().enumerate().for_each(|(number, _)| segment.remove(&format!("o{number}")).unwrap());
@@ -383,7 +393,10 @@ fn killed_at_each_store(role: &str, before: bool, after: bool, given: impl Fn(&S
         segment.sweep().unwrap();
         assert_eq!(segment.attachments().unwrap().len(), 1, "state {number}");
         let objects = segment.objects().unwrap();
-        assert!(objects.len() == 2 && objects.iter().all(|object| object.openers == 0), "state {number}: {objects:?}");
+        assert!(
+            objects.len() == 2 && objects.iter().all(|object| object.openers == 0),
+            "state {number}: {objects:?}"
+        );
         segment.remove("half").unwrap();
         segment.remove("another").unwrap();
         assert_eq!(room(&segment), all, "state {number}: memory or entries have leaked");
@@ -392,7 +405,8 @@ fn killed_at_each_store(role: &str, before: bool, after: bool, given: impl Fn(&S
 }
 
 fn half(segment: &Segment) {
-    let _ = Object::<[AtomicU64; 2]>::create(segment, "half", || [AtomicU64::new(7), AtomicU64::new(8)]).unwrap();
+    let _ =
+        Object::<[AtomicU64; 2]>::create(segment, "half", || [AtomicU64::new(7), AtomicU64::new(8)]).unwrap();
 }
 
 #[test]

@@ -86,11 +86,17 @@ impl Region {
         if size == 0 {
             return Err(too_large);
         }
-        // SAFETY: the layout is not empty, as just checked.
+        // SAFETY: the layout is not empty, as just checked; the result becomes the region of I1.
         let start = unsafe { std::alloc::alloc_zeroed(layout) };
-        let Some(start) = NonNull::new(start) else { return Err(Error::NoSpace { needed: len, available: 0 }) };
+        let Some(start) = NonNull::new(start) else {
+            return Err(Error::NoSpace { needed: len, available: 0 });
+        };
         let deaths = Arc::new(life::Registry::new(rows as usize + 1));
-        Ok(Self::new(Backing::Heap { _block: HeapBlock { start, layout }, deaths, swept: Mutex::default() }, start, len))
+        Ok(Self::new(
+            Backing::Heap { _block: HeapBlock { start, layout }, deaths, swept: Mutex::default() },
+            start,
+            len,
+        ))
     }
 
     fn new(backing: Backing, base: NonNull<u8>, len: u64) -> Self {
@@ -216,7 +222,11 @@ impl Region {
 impl fmt::Debug for Region {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = if self.mapping().is_some() { "mapped" } else { "heap" };
-        f.debug_struct("Region").field("kind", &kind).field("base", &self.base).field("len", &self.len).finish_non_exhaustive()
+        f.debug_struct("Region")
+            .field("kind", &kind)
+            .field("base", &self.base)
+            .field("len", &self.len)
+            .finish_non_exhaustive()
     }
 }
 

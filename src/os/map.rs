@@ -32,7 +32,12 @@ impl Mapping {
     ///
     /// `InvalidInput` if `len` is zero or more than the object has (the bytes behind its end would fault);
     /// otherwise what `mmap` says. Somebody who shrinks the object later can still make accesses fault.
-    pub(crate) fn shared(fd: BorrowedFd<'_>, status: &Status, len: usize, read_only: bool) -> io::Result<Self> {
+    pub(crate) fn shared(
+        fd: BorrowedFd<'_>,
+        status: &Status,
+        len: usize,
+        read_only: bool,
+    ) -> io::Result<Self> {
         if len == 0 || u64::try_from(len).map_or(true, |len| len > status.size) {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -188,7 +193,8 @@ mod tests {
     fn prefault_allocates_nothing_new_and_says_when_it_cannot() {
         let fd = object(1 << 20);
         for read_only in [false, true] {
-            let mapping = Mapping::shared(fd.as_fd(), &status(fd.as_fd()).unwrap(), 1 << 20, read_only).unwrap();
+            let mapping =
+                Mapping::shared(fd.as_fd(), &status(fd.as_fd()).unwrap(), 1 << 20, read_only).unwrap();
             match mapping.prefault() {
                 Ok(()) => {}
                 Err(error) => assert_eq!(error.kind(), io::ErrorKind::Unsupported),

@@ -23,6 +23,7 @@
 //! | [`wipe`] | memory that is zero in a forked child, and the epoch that counts forks |
 //! | [`per_process`] | a value worked out once a process, and again after a fork |
 //! | [`clock`] | what time it is |
+#![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "the door")]
 
 pub(crate) mod clock;
 pub(crate) mod futex;

@@ -11,7 +11,7 @@
 //! | tag | where | pairs with | why |
 //! |---|---|---|---|
 //! | `[E1]` | `latest` Acquire | `[E2]` | the entry is seen whole |
-//! | `[E2]` | `latest` CAS Release / Relaxed | `[E1]` | publishes; a loser looks at nothing |
+//! | `[E2]` | `latest` CAS Release / Acquire | `[E1]`, `[E2]` | publishes; a loser takes the winner's |
 
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};

@@ -10,6 +10,12 @@
 //! which may have exited. `/proc` may also show another pid namespace than ours; hence the number of a
 //! process there is taken from its pidfd.
 //!
+//! # Orderings
+//!
+//! | tag | where | pairs with | why |
+//! |---|---|---|---|
+//! | `[C1]` | the count of calls, Relaxed | - | only that no two calls get the same number |
+//!
 //! # Invariants
 //!
 //! * **I1**: a pointer handed to `poll` or `getrandom` is to a live local, with its size.
@@ -220,7 +226,7 @@ fn parse_boot_id(text: &str) -> Option<[u64; 2]> {
 
 fn mixed() -> [u64; 2] {
     static CALLS: AtomicU64 = AtomicU64::new(0);
-    // [C1] Relaxed: only that no two calls get the same number.
+    // [C1]
     let call = CALLS.fetch_add(1, Ordering::Relaxed);
     let place = u64::try_from((&raw const CALLS).addr()).unwrap_or(0);
     let first = scramble(clock::realtime_ns() ^ (u64::from(std::process::id()) << 32));

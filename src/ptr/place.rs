@@ -15,7 +15,7 @@ use crate::trust::{Checked, Trust, Trusted};
 ///
 /// Wait-free. In checked mode it copies in and out, and a copy may be torn if somebody writes at the same time.
 pub struct Place<'a, T: Payload<M>, M: Trust = Checked> {
-    /// P1: `size_of::<T>()` mapped bytes of the segment, aligned to `T`, for as long as `'a`.
+    /// I1: `size_of::<T>()` mapped bytes of the segment, aligned to `T`, for as long as `'a`.
     slots: Slots<T>,
     base: NonNull<T>,
     segment: PhantomData<(&'a Segment<M>, M)>,
@@ -45,7 +45,7 @@ impl<M: Trust> Segment<M> {
         }
         let region = attached.region();
         let base = region.bytes(at, size_of::<T>() as u64, align_of::<T>() as u64)?.cast::<T>();
-        // SAFETY: `bytes` has checked range and alignment, and the attachment keeps the region mapped (P1).
+        // SAFETY: `bytes` has checked range and alignment, and the attachment keeps the region mapped (I1).
         let slots = unsafe { Slots::open(base, 1, region.races(), at) };
         Ok(Place { slots, base, segment: PhantomData })
     }
@@ -54,13 +54,13 @@ impl<M: Trust> Segment<M> {
 impl<T: Payload<Checked>> Place<'_, T, Checked> {
     /// A copy of what is there.
     pub fn read(&self) -> T {
-        // SAFETY: P1 - one slot; any bytes are a valid `T` in checked mode.
+        // SAFETY: I1 - one slot; any bytes are a valid `T` in checked mode.
         unsafe { T::load(&self.slots, 0) }
     }
 
     /// Copies `value` there. Another process may see a part of it.
     pub fn write(&self, value: T) {
-        // SAFETY: P1 - one slot.
+        // SAFETY: I1 - one slot.
         unsafe { T::store(&self.slots, 0, value) }
     }
 }
@@ -71,7 +71,7 @@ impl<'a, T: Shared> Place<'a, T, Trusted> {
     /// # Safety
     /// It holds a valid `T`, and nobody writes it during `'a`.
     pub unsafe fn as_ref(&self) -> &'a T {
-        // SAFETY: P1, and the caller's promise.
+        // SAFETY: I1, and the caller's promise.
         unsafe { self.base.as_ref() }
     }
 
@@ -80,7 +80,7 @@ impl<'a, T: Shared> Place<'a, T, Trusted> {
     /// # Safety
     /// It holds a valid `T`, and nobody else reads or writes it during `'a`.
     pub unsafe fn as_mut(&mut self) -> &'a mut T {
-        // SAFETY: P1, and the caller's promise.
+        // SAFETY: I1, and the caller's promise.
         unsafe { self.base.as_mut() }
     }
 }

@@ -46,7 +46,11 @@ impl Address {
             return Self::of_path(Path::new(path));
         }
         if let Some(key) = text.strip_prefix("sysv:") {
-            return if key.is_empty() { invalid("a key is missing") } else { Self(Form::Sysv(key.to_owned())) };
+            return if key.is_empty() {
+                invalid("a key is missing")
+            } else {
+                Self(Form::Sysv(key.to_owned()))
+            };
         }
         let name = text.strip_prefix("shm:").unwrap_or(text);
         let name = name.strip_prefix('/').unwrap_or(name); // as shm_open spells it
@@ -166,7 +170,10 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), printed);
         }
-        for text in ["", "shm:", "shm:a/b", "a/b", "..", "shm:.", "a\0b", "file:", "file:/", "file:..", "sysv:", "http:x"] {
+        for text in [
+            "", "shm:", "shm:a/b", "a/b", "..", "shm:.", "a\0b", "file:", "file:/", "file:..", "sysv:",
+            "http:x",
+        ] {
             let error = text.parse::<Address>().unwrap_err();
             assert!(matches!(error, Error::InvalidAddress { .. }), "{text}: {error}");
             assert!(Address::from(text).path().is_err(), "{text}");

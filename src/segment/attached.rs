@@ -209,7 +209,9 @@ impl Attached {
     /// This attachment is dead to all others, and its handles refuse.
     pub(super) fn kill(&self) -> Result<()> {
         let Some(deaths) = self.region.deaths() else {
-            return Err(Error::Unsupported { what: "killing an attachment of a segment that is not on the heap" });
+            return Err(Error::Unsupported {
+                what: "killing an attachment of a segment that is not on the heap",
+            });
         };
         self.check()?;
         self.killed.set(1);
@@ -227,7 +229,8 @@ impl Attached {
 impl Drop for Attached {
     fn drop(&mut self) {
         let check = self.check();
-        let killed = self.region.deaths().is_some_and(|deaths| deaths.is_dead(self.owner.row(), self.generation));
+        let killed =
+            self.region.deaths().is_some_and(|deaths| deaths.is_dead(self.owner.row(), self.generation));
         if check.is_ok() && !killed {
             sweep::detach(self);
         }
@@ -244,7 +247,10 @@ impl Drop for Attached {
 
 impl fmt::Debug for Attached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Attached").field("owner", &self.owner).field("region", &self.region).finish_non_exhaustive()
+        f.debug_struct("Attached")
+            .field("owner", &self.owner)
+            .field("region", &self.region)
+            .finish_non_exhaustive()
     }
 }
 

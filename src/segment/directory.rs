@@ -26,11 +26,12 @@
 //! # Orderings
 //! | tag | operation                                | order           | pairs  | because                                                |
 //! |-----|------------------------------------------|-----------------|--------|--------------------------------------------------------|
-//! | D1  | look at an entry's word                  | Acquire         | D2, D3 | name and extent before the state that names them       |
+//! | D1  | look at an entry's word                  | Acquire         | D2, D3 | name and extent, before the state that names them      |
 //! | D2  | change of an entry's word                | AcqRel          | D1     | taking over what a dead creator left                   |
 //! | D3  | LIVE, and undoing a reservation          | Release         | D1     | the object is complete before it is found              |
 //! | D4  | second look at the word behind the name  | fence Acquire + Relaxed | D2 | a name that was replaced meanwhile is not believed |
 //! | D5  | setting, clearing, reading bits          | AcqRel, Acquire | D5     | the last use of the memory before its reuse            |
+//! | D8  | counting openers for a list              | Relaxed         | -      | a look, not a promise                                  |
 //! | D6  | between bit and word, word and bit       | fence SeqCst    | D6     | D-I2: store, then load of another word                 |
 //! | D7  | fields of an entry                       | Relaxed         | D1     | ordered by the word                                    |
 //!
@@ -61,8 +62,8 @@ mod handle;
 
 pub(super) use entry::Entry;
 use entry::{Name, State, Word};
-pub(super) use handle::Opened;
 pub(crate) use handle::ObjectHandle;
+pub(super) use handle::Opened;
 
 /// What `find` may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,7 +183,9 @@ fn create(
     build: impl FnOnce(&Region, u64) -> Result<(), Fault>,
 ) -> Result<ObjectHandle> {
     let size = spec.size.max(1).checked_next_multiple_of(super::header::DATA_ALIGN);
-    let Some(size) = size else { return Err(Error::InvalidConfig { why: "the object is larger than any segment" }) };
+    let Some(size) = size else {
+        return Err(Error::InvalidConfig { why: "the object is larger than any segment" });
+    };
     let (index, used) = survey(attached)?;
     let at = place(attached, &used, size, spec.align)?;
     let Some(index) = index else {
@@ -238,7 +241,9 @@ fn survey(attached: &Attached) -> Result<(Option<u32>, Vec<Extent>), Fault> {
             State::Live => true,
             State::Empty | State::Vacant => false,
             // Under our lock these are the remains of dead or failed creators, or of removed objects.
-            State::Retired | State::Reserved(_) | State::Vacating(_) => !vacate(attached, index, entry, word)?,
+            State::Retired | State::Reserved(_) | State::Vacating(_) => {
+                !vacate(attached, index, entry, word)?
+            }
         };
         if in_use {
             let (at, len) = entry.extent();
@@ -400,7 +405,7 @@ pub(super) fn list(attached: &Attached) -> Result<Vec<ObjectInfo>> {
         let mut openers = 0;
         for word in 0..attached.plan().opener_words {
             let at = attached.plan().opener_word_at(index, word);
-            openers += attached.region().get::<AtomicU64>(at)?.load(Ordering::Relaxed).count_ones(); // [D5]
+            openers += attached.region().get::<AtomicU64>(at)?.load(Ordering::Relaxed).count_ones(); // [D8]
         }
         let named = match entry.word().state() {
             State::Empty => break,

@@ -41,7 +41,12 @@ pub(super) struct Evidence {
 }
 
 impl Evidence {
-    pub(super) fn new(questions: OwnedFd, status: &object::Status, path: Option<PathBuf>, me: Identity) -> Self {
+    pub(super) fn new(
+        questions: OwnedFd,
+        status: &object::Status,
+        path: Option<PathBuf>,
+        me: Identity,
+    ) -> Self {
         Self { questions: Kept::new(questions, status), path, me, pidfds: Mutex::new(Vec::new()) }
     }
 
@@ -66,7 +71,9 @@ impl Evidence {
             }
         }
         let Some(kept) = self.descriptor() else {
-            return Err(Error::NotFound { name: "the segment: its descriptor was closed, its name is gone".to_owned() });
+            return Err(Error::NotFound {
+                name: "the segment: its descriptor was closed, its name is gone".to_owned(),
+            });
         };
         object::reopen(kept, false).map_err(|e| Error::os("open(/proc/self/fd)", e))
     }
@@ -77,7 +84,8 @@ impl Evidence {
         if same_namespace && self.pidfd_says_gone(owner, them) {
             return true;
         }
-        let is_free = |fd: BorrowedFd<'_>| matches!(ofd_lock::is_free(fd, ROW + u64::from(owner.row()), 1), Ok(true));
+        let is_free =
+            |fd: BorrowedFd<'_>| matches!(ofd_lock::is_free(fd, ROW + u64::from(owner.row()), 1), Ok(true));
         match self.descriptor() {
             Some(kept) => is_free(kept) && self.descriptor().is_some(),
             None => self.fresh().is_ok_and(|fresh| is_free(fresh.as_fd())),

@@ -114,7 +114,8 @@ impl Plan {
 
     /// For tables of `rows` and `entries`.
     pub(super) fn new(rows: u32, entries: u32) -> Option<Self> {
-        if !(1..=Owner::MAX_ROW).contains(&rows) || !entries.is_power_of_two() || entries > Self::MAX_ENTRIES {
+        if !(1..=Owner::MAX_ROW).contains(&rows) || !entries.is_power_of_two() || entries > Self::MAX_ENTRIES
+        {
             return None;
         }
         let size = |layout: Layout| layout.pad_to_align().size() as u64;

@@ -13,6 +13,7 @@
 //!
 //! # Invariants
 //! I6  The process-private cells behind [`Attached`] are mapped for ever, and accessed as relaxed atomics only.
+//! I8  `Segment` is transparent over an `Arc`, whatever its mode.
 //! I7  The anchor is unmapped once, by the process that mapped it.
 //! S1  `state` of a row is the truth about it. Only its tenant makes it Active; only a verified death, or the tenant,
 //!     ends that.
@@ -222,7 +223,10 @@ impl Segment {
             }
             let owner = Owner::new(number, state.generation());
             let since = row.since();
-            let (pid, uid) = { let them = row.identity(); (them.pid, them.uid) };
+            let (pid, uid) = {
+                let them = row.identity();
+                (them.pid, them.uid)
+            };
             let alive = !self.attached.is_dead(owner)?;
             attachments.push(Attachment { owner, pid, uid, since, alive });
         }
@@ -257,7 +261,7 @@ impl Deref for Segment<Trusted> {
 
     fn deref(&self) -> &Segment<Checked> {
         let this: *const Self = self;
-        // SAFETY: both are transparent over the same `Arc`; the mode is a marker.
+        // SAFETY: I8 - the two are one type but for a marker.
         unsafe { &*this.cast::<Segment<Checked>>() }
     }
 }

@@ -88,7 +88,8 @@ impl Options {
     /// [`Options::open`].
     pub fn open_or_create(&self, address: impl Into<Address>) -> Result<Segment> {
         self.checked()?;
-        startup::open_or_create(&address.into(), self).map(|(attached, created)| Segment::new(attached, created))
+        startup::open_or_create(&address.into(), self)
+            .map(|(attached, created)| Segment::new(attached, created))
     }
 
     /// A segment without a name, to be passed on as a descriptor; sealed, so that no peer can truncate it.
@@ -104,8 +105,9 @@ impl Options {
     ///
     /// # Errors
     /// As [`Options::open`]; `Denied` if the object cannot be opened anew through `/proc/self/fd`.
+    #[expect(clippy::needless_pass_by_value, reason = "it takes the descriptor, and closes it")]
     pub fn from_fd(&self, fd: OwnedFd) -> Result<Segment> {
-        startup::join_fd(fd, self).map(|attached| Segment::new(attached, false))
+        startup::join_fd(&fd, self).map(|attached| Segment::new(attached, false))
     }
 
     /// A segment on the heap of this process: no kernel object, for models, fuzzers and tests.

@@ -31,6 +31,9 @@ use crate::os::{self, map::Mapping};
 use crate::shim::Ordering;
 use crate::shim::clock::Deadline;
 
+/// The model checker's atomics take more bytes than the segment's: its segments get so many times their size.
+const FATTER: u64 = if cfg!(loom) { 4 } else { 0 };
+
 /// Makes the segment under its name, which must be free.
 pub(super) fn create(address: &Address, options: &Options) -> Result<Arc<Attached>> {
     let path = address.path()?;
@@ -61,9 +64,10 @@ pub(super) fn create(address: &Address, options: &Options) -> Result<Arc<Attache
 pub(super) fn open(address: &Address, options: &Options) -> Result<Arc<Attached>> {
     let path = address.path()?;
     let (fd, status) = object::open_and_look(&path, false).map_err(|e| match e.kind() {
-        io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory => {
-            Error::InvalidAddress { address: address.to_string(), why: "it names something that is not a regular file" }
-        }
+        io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory => Error::InvalidAddress {
+            address: address.to_string(),
+            why: "it names something that is not a regular file",
+        },
         _ => translate("open", e, || address.to_string()),
     })?;
     join(options, fd, &status, Some(path))?.ok_or_else(|| Error::NotFound { name: address.to_string() })
@@ -111,15 +115,17 @@ pub(super) fn create_memfd(label: &str, options: &Options) -> Result<Arc<Attache
 /// Attaches to what a descriptor refers to, through a description of our own.
 ///
 /// One without a name was passed on by somebody: it must be sealed, or he could truncate it under us.
-pub(super) fn join_fd(fd: OwnedFd, options: &Options) -> Result<Arc<Attached>> {
+pub(super) fn join_fd(fd: &OwnedFd, options: &Options) -> Result<Arc<Attached>> {
     let status = object::status(fd.as_fd()).map_err(|e| Error::os("fstat", e))?;
     if status.links == 0 && !matches!(object::cannot_shrink(fd.as_fd()), Ok(true)) {
         return Err(Error::Denied {
             what: "the descriptor's object has no name and is not sealed with F_SEAL_SHRINK: it could be truncated".to_owned(),
         });
     }
-    let fresh = object::reopen(fd.as_fd(), false).map_err(|e| translate("open", e, || "the descriptor".to_owned()))?;
-    join(options, fresh, &status, None)?.ok_or_else(|| Error::NotFound { name: "the descriptor's segment".to_owned() })
+    let fresh = object::reopen(fd.as_fd(), false)
+        .map_err(|e| translate("open", e, || "the descriptor".to_owned()))?;
+    join(options, fresh, &status, None)?
+        .ok_or_else(|| Error::NotFound { name: "the descriptor's segment".to_owned() })
 }
 
 /// A further attachment to the same segment.
@@ -140,7 +146,7 @@ pub(super) fn attach(attached: &Attached) -> Result<Arc<Attached>> {
 /// A segment on the heap of this process.
 pub(super) fn create_heap(options: &Options) -> Result<Arc<Attached>> {
     let (plan, size) = plan(options)?;
-    let size = if cfg!(loom) { plan.data_at + size * 4 } else { size }; // the model's atomics are fatter
+    let size = if FATTER != 0 { plan.data_at + size * FATTER } else { size };
     let region = Region::heap(size, plan.rows)?;
     plan.build(&region, flags(options, false), [0; 2], os::process::random())?;
     join_heap(Arc::new(region), plan)
@@ -191,12 +197,14 @@ impl Patience {
 fn plan(options: &Options) -> Result<(Plan, u64)> {
     let size = u64::try_from(options.size).ok().and_then(|size| size.checked_next_multiple_of(4096));
     let size = size.filter(|&size| size != 0 && i64::try_from(size).is_ok());
-    let Some(size) = size else { return Err(Error::InvalidConfig { why: "a segment's size is 1 byte to 2^63 - 4096" }) };
+    let Some(size) = size else {
+        return Err(Error::InvalidConfig { why: "a segment's size is 1 byte to 2^63 - 4096" });
+    };
     let entries = Plan::entries_for(size);
     let Some(plan) = Plan::new(options.rows.into(), entries) else {
         return Err(Error::InvalidConfig { why: "a segment has 1 to 1022 rows" });
     };
-    if !cfg!(loom) && size < plan.data_at {
+    if FATTER == 0 && size < plan.data_at {
         return Err(Error::NoSpace { needed: plan.data_at, available: size }); // header, rows and directory
     }
     Ok((plan, size))
@@ -219,7 +227,8 @@ fn make(options: &Options, fd: OwnedFd, path: Option<PathBuf>) -> Result<Arc<Att
     let region = map(options, &fd, &status)?;
     let asymmetric = os::membarrier::register();
     plan.build(&region, flags(options, asymmetric), os::process::boot_id(), os::process::random())?;
-    join_region(fd, &status, path, region, plan)?.ok_or(Error::NotFound { name: "the new segment".to_owned() })
+    join_region(fd, &status, path, region, plan)?
+        .ok_or(Error::NotFound { name: "the new segment".to_owned() })
 }
 
 /// `None`: it is being unlinked.
@@ -258,12 +267,15 @@ fn refuse_foreign_file_systems(fd: &OwnedFd) -> Result<()> {
 fn map(options: &Options, fd: &OwnedFd, status: &object::Status) -> Result<Region> {
     let too_large = Error::InvalidConfig { why: "the segment is larger than the address space" };
     let Ok(len) = usize::try_from(status.size) else { return Err(too_large) };
-    let mapping = Mapping::shared(fd.as_fd(), status, len, false).map_err(|e| translate("mmap", e, || "the segment".to_owned()))?;
+    let mapping = Mapping::shared(fd.as_fd(), status, len, false)
+        .map_err(|e| translate("mmap", e, || "the segment".to_owned()))?;
     if options.prefault {
         mapping.prefault().map_err(|e| Error::os("madvise(MADV_POPULATE_WRITE)", e))?;
     }
     if options.lock_in_ram {
-        mapping.lock_in_ram().map_err(|e| translate("mlock (see RLIMIT_MEMLOCK)", e, || "locking in RAM".to_owned()))?;
+        mapping
+            .lock_in_ram()
+            .map_err(|e| translate("mlock (see RLIMIT_MEMLOCK)", e, || "locking in RAM".to_owned()))?;
     }
     Ok(Region::mapped(mapping))
 }
@@ -357,7 +369,8 @@ pub(super) fn unlink(address: &Address) -> Result<()> {
     let fd = object::open(&path, true).map_err(|e| translate("open", e, name))?;
     let status = status_of(&fd)?;
     let is_segment = status.size >= size_of::<Header>() as u64 && {
-        let mapping = Mapping::shared(fd.as_fd(), &status, size_of::<Header>(), true).map_err(|e| Error::os("mmap", e))?;
+        let mapping = Mapping::shared(fd.as_fd(), &status, size_of::<Header>(), true)
+            .map_err(|e| Error::os("mmap", e))?;
         let region = Region::mapped(mapping);
         let magic = region.get::<Header>(0)?.magic.load(Ordering::Acquire); // [H3]
         magic == super::header::MAGIC

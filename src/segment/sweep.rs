@@ -142,7 +142,7 @@ pub(super) fn unlink_if_last(region: &Region, kernel: &Kernel) {
         return;
     }
     if let Ok(segment) = kernel.evidence.fresh() {
-        unlink_held(segment, path, || header.gone.store(1, Ordering::Release)); // [A10]
+        unlink_held(&segment, path, || header.gone.store(1, Ordering::Release)); // [A10]
     }
 }
 
@@ -159,13 +159,14 @@ pub(super) fn detach_and_unlink(attached: Arc<Attached>) {
 /// Completes the work of a last detacher that died between `gone` and the unlinking.
 ///
 /// `segment`: a description of its own.
+#[expect(clippy::needless_pass_by_value, reason = "the locks that it takes end with it")]
 pub(super) fn unlink_gone(segment: OwnedFd, path: &Path) {
-    unlink_held(segment, path, || ());
+    unlink_held(&segment, path, || ());
 }
 
 /// Unlinks `path` if it still names `segment`, while we hold all its rows: so nobody else does the same, and a new
 /// segment of that name cannot come between the look and the unlinking.
-fn unlink_held(all: OwnedFd, path: &Path, before: impl FnOnce()) {
+fn unlink_held(all: &OwnedFd, path: &Path, before: impl FnOnce()) {
     if !matches!(evidence::try_take_all_rows(all.as_fd(), Owner::MAX_ROW), Ok(true)) {
         return; // somebody is attached, or at it
     }

@@ -17,6 +17,8 @@
 //!
 //! Rules for the floors above: construct, never zero (an atomic of a model is no bytes); sizes come from
 //! `Layout::new`, never from a literal; a loop that waits calls [`yield_now`] or [`spin_hint`].
+#![expect(clippy::disallowed_types, reason = "the door")]
+#![cfg_attr(not(loom), expect(clippy::disallowed_methods, reason = "the door"))]
 
 #[cfg(not(target_has_atomic = "64"))]
 compile_error!("outlive needs 64-bit atomics");

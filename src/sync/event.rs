@@ -22,7 +22,7 @@
 //!
 //! An alarm is for those who need no speed: it changes the word by read-modify-writes, which order it with the waiter's
 //! announcement without barriers. It leaves W set, so that whoever *notifies* on this word looks up at its next
-//! message: [`EventCount::notify`] says so.
+//! message: it finds W.
 //!
 //! # Invariants
 //! E-I1  The word is changed by read-modify-writes only: all of them form one release sequence.
@@ -82,7 +82,7 @@ impl EventCount {
     #[inline]
     pub(crate) fn look(&self, asymmetric: bool) -> Option<Seen> {
         if !asymmetric {
-            seldom();
+            seldom(); // only on the heap, and where there is no membarrier: out of the way of the others
             barrier::light(false);
         }
         barrier::light(true);
@@ -147,6 +147,7 @@ const fn seldom() {}
 static_assertions::assert_eq_size!(EventCount, u32);
 
 #[cfg(all(test, not(loom)))]
+#[expect(clippy::disallowed_types, reason = "tests")]
 mod tests {
     use super::*;
     use std::sync::atomic::AtomicBool;

@@ -4,6 +4,8 @@
 //! environment names. It says lines that begin with `@`, on its standard output, and hears lines on its standard input.
 //! Whatever happens, an alarm ends it.
 
+#![allow(clippy::disallowed_methods, reason = "real processes in real time: no model runs them")]
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::FileExt;
@@ -16,8 +18,8 @@ use std::time::{Duration, Instant};
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::ptrace;
-pub use nix::sys::signal::Signal;
 use nix::sys::signal;
+pub use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{self, ForkResult, Pid};
 
@@ -94,7 +96,12 @@ impl Child {
         let as_user = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"];
         for tool in [&as_root[..], &as_user] {
             let mut probe = Command::new(tool[0]);
-            probe.args(&tool[1..]).arg("true").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            probe
+                .args(&tool[1..])
+                .arg("true")
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
             if probe.status().is_ok_and(|status| status.success()) {
                 return Some(Self::start_by(tool, role, args));
             }
@@ -257,21 +264,22 @@ impl Child {
         ptrace::interrupt(thread).unwrap();
         self.tell("go");
         let start = Instant::now();
-        let mut killed = false;
         // The alarm of the child ends this at the latest.
-        let status = loop {
+        let (status, killed) = loop {
             let status = waitpid(thread, Some(WaitPidFlag::__WALL)).unwrap();
             let is_over = matches!(
                 status,
                 WaitStatus::Exited(..) | WaitStatus::Signaled(..) | WaitStatus::Stopped(_, Signal::SIGSTOP)
             );
-            killed = !is_over && is_time(status);
+            let killed = !is_over && is_time(status);
             if is_over || killed || start.elapsed() > PATIENCE {
-                break status;
+                break (status, killed);
             }
             let _ = proceed(thread, None); // it may have been killed meanwhile
         };
-        if status.pid() == Some(thread) && !matches!(status, WaitStatus::Exited(..) | WaitStatus::Signaled(..)) {
+        if status.pid() == Some(thread)
+            && !matches!(status, WaitStatus::Exited(..) | WaitStatus::Signaled(..))
+        {
             self.signal(Signal::SIGKILL);
             let _ = waitpid(thread, Some(WaitPidFlag::__WALL));
         }
@@ -365,7 +373,7 @@ impl Forked {
     }
 
     /// It was killed, and by nobody else: a panic would be an exit.
-    pub fn is_killed(mut self) {
+    pub fn was_killed(mut self) {
         self.reaped = true;
         assert_eq!(waitpid(self.pid, None).unwrap(), WaitStatus::Signaled(self.pid, Signal::SIGKILL, false));
     }
@@ -413,7 +421,8 @@ impl Stranger {
 impl Drop for Stranger {
     fn drop(&mut self) {
         if signal::kill(self.0, Signal::SIGKILL).is_ok() {
-            let _ = soon(|| !matches!(waitpid(self.0, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive)));
+            let _ =
+                soon(|| !matches!(waitpid(self.0, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive)));
         }
     }
 }

@@ -50,10 +50,10 @@ pub(super) enum Patience {
 
 /// An end of a ring, and the right to it.
 pub(super) struct End<S: Side> {
-    /// E1: position and limit, in `cell`. That is memory which fork and `testing::kill` wipe: then no slot is left, and the
+    /// R-I5: position and limit, in `cell`. That is memory which fork and `testing::kill` wipe: then no slot is left, and the
     /// slow path asks the attachment. The fast path pays nothing for it.
     hot: NonNull<[PrivateU64; 16]>,
-    /// E2: in the region that `object` keeps mapped; a verified header.
+    /// R-I6: in the region that `object` keeps mapped; a verified header.
     header: NonNull<Header>,
     mask: u64,
     /// How far the limit may go beyond the position without a closer look: the capacity; 0 after an alarm.
@@ -73,7 +73,7 @@ pub(super) struct End<S: Side> {
     side: PhantomData<S>,
 }
 
-// SAFETY: E1, E2 - both are atomics, which may be used from any thread; all else is `Send`. Not `Sync`:
+// SAFETY: R-I5, R-I6 - both are atomics, which may be used from any thread; all else is `Send`. Not `Sync`:
 // the hot words have one user at a time.
 unsafe impl<S: Side> Send for End<S> {}
 
@@ -140,13 +140,13 @@ impl<S: Side> End<S> {
 
     #[inline]
     fn hot(&self) -> &[PrivateU64; 16] {
-        // SAFETY: E1 - `cell` lives as long as this.
+        // SAFETY: R-I5 - `cell` lives as long as this.
         unsafe { self.hot.as_ref() }
     }
 
     #[inline]
     fn header(&self) -> &Header {
-        // SAFETY: E2 - mapped while `object` lives, and atomics all through.
+        // SAFETY: R-I6 - mapped while `object` lives, and atomics all through.
         unsafe { self.header.as_ref() }
     }
 
@@ -190,7 +190,7 @@ impl<S: Side> End<S> {
     #[inline]
     pub(super) fn publish(&mut self, Turn { hot, position }: Turn) {
         let next = position.wrapping_add(1);
-        // SAFETY: E1 - the turn is from this end.
+        // SAFETY: R-I5 - the turn is from this end.
         let words = unsafe { hot.as_ref() };
         words[POSITION].set(next);
         let header = self.header();
@@ -223,7 +223,7 @@ impl<S: Side> End<S> {
     #[inline]
     pub(super) fn next(&mut self) -> Option<Turn> {
         let hot = self.hot;
-        // SAFETY: E1 - `cell` lives as long as this.
+        // SAFETY: R-I5 - `cell` lives as long as this.
         let words = unsafe { hot.as_ref() };
         let position = words[POSITION].get();
         if is_exhausted(position, words[LIMIT].get()) {

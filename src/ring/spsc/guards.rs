@@ -151,7 +151,7 @@ impl<T: Shared> Grant<'_, T, Trusted> {
         self.filled += self.left();
         // SAFETY: R-I2 - the slots of the grant, as in `spare`.
         let slots = unsafe { self.sender.slots.slice_mut(self.first, self.filled) };
-        // SAFETY: shared memory is initialised, and any bytes are a `T`; the borrow is handed on.
+        // SAFETY: R-I2 - the same slots: shared memory is initialised, and any bytes are a `T`; the borrow is handed on.
         unsafe { core::slice::from_raw_parts_mut(slots.as_mut_ptr().cast(), slots.len()) }
     }
 }
@@ -248,7 +248,7 @@ impl<T: Payload<Checked>> Items<'_, T, Checked> {
     #[inline]
     pub fn copy_to(&self, into: &mut [T]) -> usize {
         let n = into.len().min(self.len);
-        // SAFETY: the first `n` of the caller's values; only values are written to them.
+        // SAFETY: R-I7 - the first `n` of the caller's values.
         let into = unsafe { core::slice::from_raw_parts_mut(into.as_mut_ptr().cast::<MaybeUninit<T>>(), n) };
         // SAFETY: R-I2 - the first `n` messages.
         unsafe { <T as Admitted<Checked>>::load_many(&self.receiver.slots, self.first, into) };

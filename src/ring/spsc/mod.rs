@@ -42,6 +42,7 @@
 //!
 //!    constants:  magic, version, capacity, size and align of a message, its schema, offset of slot 0, bytes in all
 //!    role:       0 epoch:32 | state:8 | owner:24      8 eventcount of those who wait for the role
+//!    tail, head: positions, which begin at 2^62
 //! ```
 //! A line is 128 bytes: what one side writes, the other side's lines are not. The slots begin at 1024, or at the next
 //! multiple of the payload's alignment. Each side keeps its position and limit in private memory: nothing that indexes a
@@ -54,6 +55,9 @@
 //!       receiver's; the others are the sender's. An end works on positions from its own to its limit only.
 //! R-I3  Only the sender's role writes `tail`, only the receiver's `head`, and neither goes back.
 //! R-I4  What an end has computed its limit from was plausible: not behind, not farther than the ring is long.
+//! R-I5  An end's hot words lie in its hot cell, which lives as long as the end, and are atomics.
+//! R-I6  An end's header lies in the region that its object keeps mapped, was verified, and is atomics.
+//! R-I7  What a guard copies to is the caller's, and only values are written there.
 //!
 //! # Algorithm
 //! ```text

@@ -202,9 +202,14 @@ mod tests {
     fn a_word_carries_state_owner_and_version() {
         let owner = Owner::new(3, 9);
         let mut word = Word(0);
-        for state in
-            [State::Reserved(owner), State::Live, State::Retired, State::Vacating(owner), State::Vacant, State::Empty]
-        {
+        for state in [
+            State::Reserved(owner),
+            State::Live,
+            State::Retired,
+            State::Vacating(owner),
+            State::Vacant,
+            State::Empty,
+        ] {
             let next = word.next(state);
             assert_eq!(next.state(), state);
             assert_eq!(next.0 >> 32, (word.0 >> 32) + 1);

@@ -78,7 +78,12 @@ impl ObjectHandle {
 }
 
 /// Opens the entry that was seen LIVE. `None`: it changed meanwhile, look up again.
-pub(super) fn open(attached: &Arc<Attached>, opened: &mut Opened, index: u32, seen: Word) -> Result<Option<ObjectHandle>> {
+pub(super) fn open(
+    attached: &Arc<Attached>,
+    opened: &mut Opened,
+    index: u32,
+    seen: Word,
+) -> Result<Option<ObjectHandle>> {
     debug_assert_eq!(seen.state(), State::Live);
     let held = opened.0.contains_key(&index);
     if !held {

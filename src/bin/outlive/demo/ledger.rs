@@ -102,11 +102,6 @@ impl Ledger {
         self.file.try_clone()
     }
 
-    /// The same ledger once more.
-    pub(crate) fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { file: self.file.try_clone()?, runs: self.runs })
-    }
-
     /// Lets the senders send up to message `gate`.
     pub(crate) fn open_gate(&self, gate: u64) -> io::Result<()> {
         self.put(0, [gate])

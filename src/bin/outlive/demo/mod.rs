@@ -34,6 +34,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use outlive::Address;
 
 use crate::{Outcome, complain, size};
+use ledger::Ledger;
 pub(crate) use part::{PartArguments, run as run_part};
 use report::{Report, Told};
 use source::Source;
@@ -148,6 +149,10 @@ fn perform(arguments: &Arguments) -> Result<Report, Stop> {
     let seed = arguments.seed.unwrap_or_else(plan::fresh_seed);
     let on = arguments.on.clone().unwrap_or_else(fresh_address);
 
+    // First of all: if there is no room for the output, nothing else needs to be done.
+    let ledger = Ledger::create(bytes, arguments.kills)
+        .map_err(|error| format!("no room for an output of {}: {error}", size::show(bytes)))?;
+
     let bar = Bar::new(bytes);
     bar.phase("SHA-256 of the file");
     let sha256_sent = report::sha256(bytes, |into, at| source.read(into, at), |at| bar.at(at))?;
@@ -160,11 +165,11 @@ fn perform(arguments: &Arguments) -> Result<Report, Stop> {
         on: on.clone(),
         timeout: Duration::from_secs(arguments.timeout),
     };
-    let mut stage = Stage::set(&order)?;
+    let mut stage = Stage::set(&order, &ledger)?;
     let streamed = stage.stream(&bar)?;
     bar.phase("latency");
     let latency = stage.latency()?;
-    let ledger = stage.clear()?;
+    drop(stage);
 
     bar.phase("SHA-256 of what was received");
     let sha256_received = report::sha256(bytes, |into, at| ledger.get_output(into, at), |at| bar.at(at))?;

@@ -1,4 +1,5 @@
 //! Starts the parts, kills them as planned, replaces them, and clears up.
+#![expect(clippy::disallowed_methods, reason = "real processes in real time: no model runs them")]
 
 use core::time::Duration;
 use std::ffi::OsString;
@@ -45,11 +46,11 @@ pub(crate) struct Streamed {
     pub(crate) addresses: [u64; 2],
 }
 
-/// The segment, the ledger and the running parts. Dropped, it kills the parts and removes the segment.
+/// The segment and the running parts. Dropped, it kills the parts and removes the segment.
 #[derive(Debug)]
 pub(crate) struct Stage<'o> {
     order: &'o Order,
-    ledger: Ledger,
+    ledger: &'o Ledger,
     cast: [Cast; 2],
     kills: u32,
     deadline: Instant,
@@ -67,11 +68,8 @@ struct Cast {
 }
 
 impl<'o> Stage<'o> {
-    /// Creates the segment, its rings and the ledger.
-    pub(crate) fn set(order: &'o Order) -> Result<Self, Stop> {
-        let kills = u32::try_from(order.kills.len())?;
-        let ledger = Ledger::create(order.bytes, kills)
-            .map_err(|error| format!("no room for the output of {} bytes: {error}", order.bytes))?;
+    /// Creates the segment and its rings.
+    pub(crate) fn set(order: &'o Order, ledger: &'o Ledger) -> Result<Self, Stop> {
         let size = SLOTS * size_of::<Chunk>() + latency::RING_BYTES + part::FIXED_BYTES;
         // Exclusive: whatever else is at this address is not ours to write to and to remove.
         let segment = Segment::options().size(size).temporary(true).create(order.on.clone())?;
@@ -103,7 +101,7 @@ impl<'o> Stage<'o> {
                 break;
             }
             self.fill()?;
-            let messages = progress.messages(&self.ledger)?;
+            let messages = progress.messages(self.ledger)?;
             bar.at((messages * CHUNK as u64).min(self.order.bytes))?;
             match next {
                 Some(kill) if kill.at <= messages => {
@@ -143,11 +141,6 @@ impl<'o> Stage<'o> {
             stdout.read_to_string(&mut result)?;
         }
         Ok(serde_json::from_str(&result)?)
-    }
-
-    /// Removes the segment; the ledger remains.
-    pub(crate) fn clear(self) -> Result<Ledger, Stop> {
-        Ok(self.ledger.try_clone()?)
     }
 
     /// The sender may go as far as the next kill's gate, or to the end.
