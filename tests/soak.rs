@@ -15,6 +15,8 @@ use outlive::object::Object;
 use outlive::ring::spsc::{Receiver, Ring, Sender};
 use outlive::{Error, Segment, testing};
 
+#[path = "soak/asleep.rs"]
+mod asleep;
 mod common;
 #[path = "soak/stores.rs"]
 mod stores;
@@ -27,7 +29,7 @@ fn child_entry() {
     process::as_child(&[
         ("soak", soak),
         ("last words", last_words),
-        ("holder", holder),
+        ("holder", asleep::holder),
         ("victim", stores::victim),
     ]);
 }
@@ -377,7 +379,7 @@ fn on_the_heap_too_a_death_is_told_after_the_last_message() {
         assert_eq!(receiver.try_recv(), Err(RecvError::PeerDied(other.owner())));
     }
     // At once: the last message comes while the receiver asks.
-    for round in 0..3000_u64 {
+    for round in 0..1000_u64 {
         let other = segment.attach().unwrap();
         let mut sender = Ring::<u64>::open(&other, "numbers").unwrap().try_sender().unwrap();
         let n = round % 8;
@@ -402,118 +404,4 @@ fn on_the_heap_too_a_death_is_told_after_the_last_message() {
         });
         assert_eq!(receiver.try_recv(), Err(RecvError::PeerDied(last)), "round {round}: told too early");
     }
-}
-
-/// Has an end of the ring, does something with it if told, and lives until it is killed.
-fn holder(args: &[String]) {
-    let place = Place::open(&args[0]);
-    let mut ends = (None, None);
-    match args[1].as_str() {
-        "sender" => ends.0 = Some(place.ring.sender().unwrap()),
-        _ => ends.1 = Some(place.ring.receiver().unwrap()),
-    }
-    say("ready");
-    loop {
-        process::hear();
-        if let Some(sender) = &mut ends.0 {
-            sender.send(message(sender.position())).unwrap();
-        }
-        if let Some(receiver) = &mut ends.1 {
-            receiver.recv().unwrap();
-        }
-    }
-}
-
-/// Time enough to fall asleep.
-fn let_it_sleep() {
-    std::thread::sleep(Duration::from_millis(150));
-}
-
-#[test]
-fn a_sleeping_receiver_hears_of_the_death_or_of_the_successor() {
-    for patient in [false, true] {
-        let name = Name::shm("asleep");
-        let address = name.address().to_string();
-        let place = Place::create(&address, 4);
-        let mut receiver = place.ring.try_receiver().unwrap();
-        receiver.wait_for_successor(patient);
-        let mut first = Child::start("holder", &[&address, "sender"]);
-        first.expect("ready");
-        let mut second = Child::start("holder", &[&address, "sender"]);
-        let dead = receiver.peer().unwrap();
-        std::thread::scope(|scope| {
-            let sleeper = scope.spawn(|| (receiver.recv(), receiver.recv()));
-            let_it_sleep();
-            first.stop();
-            let_it_sleep();
-            assert!(!sleeper.is_finished(), "stopped is not dead");
-            first.signal(Signal::SIGCONT);
-            first.tell("send");
-            let_it_sleep();
-            first.make_zombie();
-            second.expect("ready"); // it has stood by
-            second.tell("send");
-            let (before, after) = sleeper.join().unwrap();
-            assert_eq!(before, Ok(message(0)));
-            // Either is right for the impatient: it may have slept until there was a successor.
-            assert!(
-                after == Ok(message(1)) || !patient && after == Err(RecvError::PeerDied(dead)),
-                "{after:?}"
-            );
-        });
-    }
-}
-
-#[test]
-fn a_sleeping_sender_hears_of_the_death_or_of_the_successor() {
-    for patient in [false, true] {
-        let name = Name::shm("asleep");
-        let address = name.address().to_string();
-        let place = Place::create(&address, 2);
-        let mut sender = place.ring.try_sender().unwrap();
-        sender.wait_for_successor(patient);
-        let first = Child::start("holder", &[&address, "receiver"]);
-        first.expect("ready");
-        let dead = sender.peer().unwrap();
-        assert_eq!(sender.try_send_slice(&[message(0), message(1)]).unwrap(), 2);
-        std::thread::scope(|scope| {
-            let sleeper = scope.spawn(|| sender.send(message(2)));
-            let_it_sleep();
-            assert!(!sleeper.is_finished());
-            first.make_zombie();
-            if !patient {
-                // Nobody else: it must notice by itself.
-                assert!(process::soon(|| sleeper.is_finished()));
-                assert_eq!(sleeper.join().unwrap(), Err(SendError::PeerDied(message(2), dead)));
-                return;
-            }
-            let_it_sleep();
-            let mut second = Child::start("holder", &[&address, "receiver"]);
-            second.expect("ready");
-            second.tell("receive");
-            assert_eq!(sleeper.join().unwrap(), Ok(()));
-        });
-    }
-}
-
-#[test]
-fn a_sleeping_receiver_without_a_successor_hears_of_the_death() {
-    let name = Name::shm("asleep");
-    let address = name.address().to_string();
-    let place = Place::create(&address, 2);
-    let mut receiver = place.ring.try_receiver().unwrap();
-    let child = Child::start("holder", &[&address, "sender"]);
-    child.expect("ready");
-    let dead = receiver.peer().unwrap();
-    std::thread::scope(|scope| {
-        let sleeper = scope.spawn(|| receiver.recv());
-        let_it_sleep();
-        assert!(!sleeper.is_finished());
-        child.make_zombie();
-        assert!(process::soon(|| sleeper.is_finished()));
-        assert_eq!(sleeper.join().unwrap(), Err(RecvError::PeerDied(dead)));
-    });
-    // And after the sweep, when the row is clean again.
-    assert_eq!(place.segment.sweep().unwrap().recovered, 1);
-    assert_eq!(receiver.recv(), Err(RecvError::PeerDied(dead)));
 }

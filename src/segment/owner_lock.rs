@@ -53,10 +53,9 @@ pub(super) fn lock<'a>(word: &'a AtomicU32, attached: &Attached) -> Result<Held<
             return Err(Error::Busy { owner });
         }
         let waiting = seen | WAITERS;
-        if seen != waiting
-            && word.compare_exchange(seen, waiting, Ordering::Relaxed, Ordering::Relaxed).is_err()
-        {
-            // [K3]
+        // [K3]
+        let announced = word.compare_exchange(seen, waiting, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if !announced {
             continue;
         }
         if !futex::wait(word, waiting, SLICE) {

@@ -15,7 +15,7 @@ use crate::ring::wait::{Spins, Wait};
 use crate::segment::directory::ObjectHandle;
 use crate::segment::{Attached, HotCell, Owner};
 use crate::shim::clock::Deadline;
-use crate::shim::{Ordering, PrivateU64};
+use crate::shim::{self, Ordering, PrivateU64};
 use crate::sync::Seen;
 
 use super::layout::{Header, Plan};
@@ -56,6 +56,8 @@ pub(super) struct End<S: Side> {
     /// R-I6: in the region that `object` keeps mapped; a verified header.
     header: NonNull<Header>,
     mask: u64,
+    /// Slot 0, and how far it is from the next: where to look ahead.
+    slots: (NonNull<u8>, usize),
     /// How far the limit may go beyond the position without a closer look: the capacity; 0 after an alarm.
     reach: u64,
     asymmetric: bool,
@@ -73,7 +75,8 @@ pub(super) struct End<S: Side> {
     side: PhantomData<S>,
 }
 
-// SAFETY: R-I5, R-I6 - both are atomics, which may be used from any thread; all else is `Send`. Not `Sync`:
+// SAFETY: R-I5, R-I6 - both are atomics, which may be used from any thread; slots are only prefetched through
+// their address; all else is `Send`. Not `Sync`:
 // the hot words have one user at a time.
 unsafe impl<S: Side> Send for End<S> {}
 
@@ -97,6 +100,7 @@ impl<S: Side> End<S> {
             hot: NonNull::from(&*cell),
             header: NonNull::from(header),
             mask: plan.capacity - 1,
+            slots: plan.place_of_slots(object)?,
             reach: 0,
             asymmetric: attached.asymmetric(),
             how: Wait::default(),
@@ -235,6 +239,14 @@ impl<S: Side> End<S> {
             words[LIMIT].set(limit);
         }
         Some(Turn { hot, position })
+    }
+
+    /// Fetches the line of the next slot, so that it comes together with the peer's position and not after it: a round
+    /// trip is then one miss each way and not two.
+    #[inline]
+    fn look_ahead(&self) {
+        let (first, size) = self.slots;
+        shim::prefetch(first.as_ptr().wrapping_add(self.slot(self.position()) * size));
     }
 
     #[inline]

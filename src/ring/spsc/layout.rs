@@ -1,6 +1,7 @@
 //! Where everything lies in a ring, and the private copy of what never changes.
 
 use core::alloc::Layout;
+use core::ptr::NonNull;
 
 use crate::error::{Error, Fault, Result};
 use crate::memory::{CacheLine, Control, Region};
@@ -158,11 +159,18 @@ impl Plan {
         Ok(())
     }
 
+    /// Where the slots of a ring that was verified begin, and how far each is from the next.
+    pub(super) fn place_of_slots(&self, object: &ObjectHandle) -> Result<(NonNull<u8>, usize), Fault> {
+        let data_at = object.at().saturating_add(self.data_at);
+        let len = self.capacity.saturating_mul(self.size);
+        Ok((object.attached().region().bytes(data_at, len, self.align)?, index(self.size)))
+    }
+
     /// The slots of a ring that was verified.
     pub(super) fn slots<T: Shared>(&self, object: &ObjectHandle) -> Result<Slots<T>, Fault> {
         let region = object.attached().region();
         let data_at = object.at().saturating_add(self.data_at);
-        let base = region.bytes(data_at, self.capacity.saturating_mul(self.size), self.align)?;
+        let (base, _) = self.place_of_slots(object)?;
         // SAFETY: `bytes` has checked range and alignment; the handle keeps them mapped, and the object's (R-I1).
         Ok(unsafe { Slots::open(base.cast(), index(self.capacity), region.races(), data_at) })
     }

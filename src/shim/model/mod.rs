@@ -20,6 +20,9 @@ pub(crate) use life::mortal_as;
 pub use loom::sync::atomic::fence;
 pub(crate) use slots::{RaceTable, Slots};
 
+/// There are no caches in a model.
+pub(crate) fn prefetch(_place: *const u8) {}
+
 /// Lets the others run.
 pub(crate) fn spin_hint() {
     yield_now();

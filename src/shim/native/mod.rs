@@ -15,6 +15,18 @@ pub(crate) fn spin_hint() {
     core::hint::spin_loop();
 }
 
+/// Asks for the cache line at `place`, which may be any address: nothing faults, and nothing is read.
+#[inline]
+pub(crate) fn prefetch(place: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: I1 - a hint takes any address.
+    unsafe {
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(place.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}
+
 /// Lets somebody else have the processor.
 pub(crate) fn yield_now() {
     std::thread::yield_now();

@@ -169,6 +169,7 @@ impl<S: Side> End<S> {
     /// Whether the peer's position is another than at the last look. Only a hint: what it is says `reload`.
     #[inline]
     fn moved(&self) -> bool {
+        self.look_ahead();
         let peers = S::peers(self.header()).load(Ordering::Relaxed); // [R5]
         S::limit(peers, self.capacity()) != self.hot()[LIMIT].get()
     }
