@@ -79,6 +79,16 @@ enum End {
     Drop,
 }
 
+impl End {
+    /// What becomes of the role.
+    fn leaves(self) -> Role {
+        match self {
+            Self::Resign => Role::Free,
+            Self::Close | Self::Drop => Role::Closed,
+        }
+    }
+}
+
 /// What the other side sees of a role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
@@ -203,19 +213,21 @@ impl World {
             Op::Recv | Op::RecvTimeout | Op::Read { .. } => self.receive(who, op),
             Op::EndSender(end) => {
                 let Some(sender) = process.sender.take() else { return };
-                self.model.sender = match end {
-                    End::Close => finish(sender.close(), Role::Closed),
-                    End::Resign => finish(sender.resign(), Role::Free),
-                    End::Drop => finish(drop(sender), Role::Closed),
-                };
+                match end {
+                    End::Close => sender.close(),
+                    End::Resign => sender.resign(),
+                    End::Drop => drop(sender),
+                }
+                self.model.sender = end.leaves();
             }
             Op::EndReceiver(end) => {
                 let Some(receiver) = process.receiver.take() else { return };
-                self.model.receiver = match end {
-                    End::Close => finish(receiver.close(), Role::Closed),
-                    End::Resign => finish(receiver.resign(), Role::Free),
-                    End::Drop => finish(drop(receiver), Role::Closed),
-                };
+                match end {
+                    End::Close => receiver.close(),
+                    End::Resign => receiver.resign(),
+                    End::Drop => drop(receiver),
+                }
+                self.model.receiver = end.leaves();
             }
             Op::WaitForSuccessor { sender: true, yes } => {
                 process.sender.iter_mut().for_each(|sender| sender.wait_for_successor(yes));
@@ -410,10 +422,6 @@ impl World {
             assert_eq!(receiver.try_recv(), Ok(round));
         }
     }
-}
-
-fn finish((): (), role: Role) -> Role {
-    role
 }
 
 fn check_busy(error: &Error, role: Role) {

@@ -222,3 +222,29 @@ fn a_standby_outlives_the_holder() {
     });
     assert!(deaths.len() >= 3 && deaths.iter().sum::<usize>() > 800, "{deaths:?}");
 }
+
+/// A sender dies while the receiver sleeps without slices; the one who sweeps dies before each of its writes, the
+/// alarms among them; then another one sweeps.
+///
+/// Allowed: the receiver is told of the death. Forbidden: a sleep without end, since the second sweep finds the role
+/// repaired and nobody woken.
+#[test]
+fn a_sweep_that_was_cut_short_is_made_good() {
+    let deaths = explore_deaths(2, |k| {
+        let here = Segment::options().rows(3).heap().unwrap();
+        let [there, dead] = [here.attach().unwrap(), here.attach().unwrap()];
+        let mut receiver = Ring::<u64>::create(&here, "r", 1).unwrap().try_receiver().unwrap();
+        let doomed = sender(&dead);
+        let receiving = thread::spawn(move || receiver.recv());
+        let died = life::mortal(&dead, 0, move || {
+            let mut doomed = doomed;
+            doomed.try_send(0)
+        });
+        assert!(died.is_none());
+        let died = life::mortal(&there, k, || there.sweep().unwrap()).is_none();
+        here.sweep().unwrap();
+        assert_eq!(receiving.join().unwrap(), Err(RecvError::PeerDied(dead.owner())));
+        died
+    });
+    assert!(deaths.len() >= 5 && deaths.iter().sum::<usize>() > 10_000, "{deaths:?}");
+}

@@ -188,8 +188,12 @@ impl<S: Side> End<S> {
             done => return done.map(|_| ()),
         }
         let mut spins = core::mem::replace(&mut self.spins, Spins::new());
-        spins.spin(|| self.moved());
+        let moved = spins.spin(|| self.moved());
         self.spins = spins;
+        if moved && self.next().is_some() {
+            self.since = None;
+            return Ok(());
+        }
         let mut slices = Slices::new();
         let mut ask = Ask::Now;
         loop {
@@ -222,6 +226,10 @@ impl<S: Side> End<S> {
             }
             for _ in 0..LOOKS {
                 if self.moved() {
+                    if self.next().is_some() {
+                        self.since = None;
+                        return Ok(());
+                    }
                     break;
                 }
                 pause();
