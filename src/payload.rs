@@ -115,7 +115,8 @@ impl<T: Shared> Payload<Trusted> for T {}
 /// of them: `#[derive(Shared)]` with `#[shared(concurrent)]`.
 ///
 /// # Safety
-/// Every field is an atomic of `outlive::atomic`, or an array or struct of such; so any bytes are a valid value.
+/// Every field is an atomic of `outlive::atomic`, or an array or struct of such; so any bytes are a valid value. There is
+/// no padding, whose bytes would carry private memory into the segment.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not made of atomics only",
     label = "does not implement `Concurrent`",
@@ -123,6 +124,17 @@ impl<T: Shared> Payload<Trusted> for T {}
             `Shared` with `#[shared(concurrent)]`"
 )]
 pub unsafe trait Concurrent: Shared + Default {}
+
+/// For `#[derive(Shared)]` with `#[shared(concurrent)]`: all bytes of a `T` are the `bytes` of its fields.
+#[doc(hidden)]
+pub const fn refuse_padding<T>(bytes: usize) {
+    // The model checker's atomics are of other sizes.
+    const CHECKED: u8 = if cfg!(loom) { 0 } else { 1 };
+    assert!(
+        CHECKED == 0 || bytes == size_of::<T>(),
+        "outlive: there is padding between or behind the fields: add fields that fill it, e.g. an `AtomicU32`"
+    );
+}
 
 /// Refuses at compile time what no structure can carry; for constructors: `const { admit::<T>() }`.
 #[track_caller] // so that the error shows the structure, not this function

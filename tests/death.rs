@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use outlive::atomic::{AtomicU64, Ordering};
 use outlive::object::Object;
+use outlive::ring::spsc::Ring;
 use outlive::segment::Attachment;
 use outlive::{Error, Owner, Segment, testing};
 
@@ -29,6 +30,7 @@ fn child_entry() {
         ("changeling", changeling),
         ("sweeper", sweeper),
         ("observer", observer),
+        ("headless", headless),
         ("reuser", reuser),
     ]);
 }
@@ -74,6 +76,21 @@ fn sweeper(args: &[String]) {
     process::be_traced();
     segment.sweep().unwrap();
     process::end_of_trace();
+}
+
+/// Attached, in a process whose first thread has come to its end.
+fn headless(args: &[String]) {
+    let segment = Segment::open(&args[0]).unwrap();
+    std::thread::spawn(move || {
+        assert!(
+            soon(|| process::state_of(nix::unistd::getpid()) == Some('Z')),
+            "this is not the first thread"
+        );
+        say("ready");
+        process::sleep_for_ever_with(segment)
+    });
+    // SAFETY: ends this thread, and nothing on its stack is used any more.
+    unsafe { nix::libc::syscall(nix::libc::SYS_exit, 0) };
 }
 
 /// Attached; tells what it is asked.
@@ -208,6 +225,35 @@ fn a_stopped_process_is_not_dead() {
     }
     child.signal(Signal::SIGCONT);
     assert_eq!(living(&segment, &child), owner);
+}
+
+#[test]
+fn a_process_lives_as_long_as_one_of_its_threads() {
+    let name = Name::shm("headless");
+    let segment = segment_for(&name, 4);
+    let child = Child::start("headless", &[&name.address().to_string()]);
+    child.expect("ready");
+    assert_eq!(process::state_of(child.pid()), Some('Z'), "as its first thread");
+    let owner = living(&segment, &child);
+    assert_eq!(segment.sweep().unwrap().recovered, 0);
+    child.make_zombie();
+    is_dead_and_recovered(&segment, owner);
+}
+
+#[test]
+fn when_the_generations_of_a_row_come_round_nobody_inherits_from_the_dead() {
+    let segment = Segment::options().rows(2).heap().unwrap();
+    let ring = Ring::<u64>::create(&segment, "numbers", 2).unwrap();
+    let dead = segment.attach().unwrap();
+    let held = Ring::<u64>::open(&dead, "numbers").unwrap().try_sender().unwrap();
+    testing::kill(&dead).unwrap();
+    let owner = dead.owner();
+    drop((held, dead));
+    let namesake =
+        (0..20_000).map(|_| segment.attach().unwrap()).find(|other| other.owner() == owner).unwrap();
+    assert!(!segment.is_dead(namesake.owner()));
+    assert_eq!(ring.stats().sender, None);
+    assert!(ring.try_sender().is_ok(), "the role was another one's of that name");
 }
 
 #[test]

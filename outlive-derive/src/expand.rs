@@ -65,7 +65,7 @@ fn fields(input: &DeriveInput, data: &DataStruct, repr: &Repr, options: &Options
         let schema = quote_spanned!(here=> <#ty as #outlive::Shared>::SCHEMA);
         parts.schema.extend(quote!(.field(#name, ::core::mem::offset_of!(Self, #member), #schema)));
         if options.concurrent.is_some() {
-            parts.checks.extend(quote_spanned!(here=> concurrent::<#ty>();));
+            parts.checks.extend(quote_spanned!(here=> bytes += concurrent::<#ty>();));
         }
     }
     Ok(parts)
@@ -116,8 +116,17 @@ fn implement(input: &DeriveInput, options: &Options, parts: &Parts) -> TokenStre
             unsafe impl #impl_generics #outlive::payload::Concurrent for #ident #type_generics #clause {}
         }
     });
-    let check =
-        (!checks.is_empty()).then(|| quote!(const fn concurrent<T: #outlive::payload::Concurrent>() {}));
+    let (check, complete) = if checks.is_empty() {
+        (TokenStream::new(), TokenStream::new())
+    } else {
+        let check = quote! {
+            const fn concurrent<T: #outlive::payload::Concurrent>() -> ::core::primitive::usize {
+                ::core::mem::size_of::<T>()
+            }
+            let mut bytes = 0;
+        };
+        (check, quote!(#outlive::payload::refuse_padding::<Self>(bytes);))
+    };
     // A generic type is checked where it is used, any other at once.
     let now = generics
         .params
@@ -129,6 +138,7 @@ fn implement(input: &DeriveInput, options: &Options, parts: &Parts) -> TokenStre
             const SCHEMA: #outlive::Schema = {
                 #check
                 #checks
+                #complete
                 ::core::assert!(!::core::mem::needs_drop::<Self>(), #drop);
                 #outlive::Schema::of::<Self>(#name) #schema
             };
@@ -241,6 +251,6 @@ mod tests {
         let code = code("#[repr(C)] #[shared(crate = \"crate::inner\", concurrent)] struct S { a: A }");
         assert!(!code.contains("::outlive"), "{code}");
         assert!(code.contains("implcrate::inner::payload::ConcurrentforS"), "{code}");
-        assert!(code.contains("concurrent::<A>();"), "{code}");
+        assert!(code.contains("bytes+=concurrent::<A>();"), "{code}");
     }
 }

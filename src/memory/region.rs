@@ -7,6 +7,7 @@
 //! I3  Control words are only ever accessed through the types that [`Control`] admits: structs of the shim's
 //!     atomics. So a shared reference to them is sound, whatever other processes write.
 //! I4  No reference to payload bytes is formed here; [`Region::bytes`] hands out raw pointers.
+//! I6  `Concurrent` types have no padding, and are aligned to 4 bytes at least (the trait's contract).
 //! I5  A region that was built (see [`Region::build`]) holds valid values of `T`: any bytes are valid for atomics;
 //!     under the model checker a table remembers which type was constructed where.
 
@@ -19,6 +20,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::error::{Error, Fault, Result};
 use crate::os;
 use crate::payload::Concurrent;
+#[cfg(not(loom))]
+use crate::shim::Slots;
 use crate::shim::{RaceTable, life};
 
 /// Structs made of the shim's atomics, fixed width, `repr(C)`.
@@ -179,8 +182,8 @@ impl Region {
     /// For whoever has the bytes for itself: the creator of the segment or of an object.
     pub(crate) fn build<T: Control>(&self, at: u64) -> Result<&T, Fault> {
         let place = self.place::<T>(at)?;
-        // SAFETY: I1 - in range and aligned; atomics have no drop glue, so that nothing is lost.
-        unsafe { place.write_bytes(0, 1) };
+        #[cfg(not(loom))]
+        self.store_words(place.cast(), size_of::<T>() / 4, &mut core::iter::repeat(0));
         #[cfg(loom)]
         self.built.construct(at, place);
         // SAFETY: I1, I3, I5 - in range, aligned, and all zeros are a valid `T` (`Control`).
@@ -190,14 +193,34 @@ impl Region {
     /// Puts a user's atomics at `at`, for whoever has the bytes for itself.
     pub(crate) fn put<T: Concurrent>(&self, at: u64, value: T) -> Result<&T, Fault> {
         let place = self.place::<T>(at)?;
-        // SAFETY: I1 - in range and aligned.
-        unsafe { place.write_bytes(0, 1) };
-        // SAFETY: I1 - in range and aligned.
-        unsafe { place.write(value) };
+        #[cfg(not(loom))]
+        {
+            let value: *const u32 = (&raw const value).cast();
+            let count = size_of::<T>() / 4;
+            // SAFETY: I6 - `count` words of a value without padding, aligned to one of them.
+            let words = unsafe { core::slice::from_raw_parts(value, count) };
+            self.store_words(place.cast(), count, &mut words.iter().copied());
+        }
         #[cfg(loom)]
-        self.built.remember::<T>(at);
+        {
+            // SAFETY: I1 - in range and aligned.
+            unsafe { place.write(value) };
+            self.built.remember::<T>(at);
+        }
         // SAFETY: I1, I3 - in range, aligned, just written; `Concurrent` is atomics all through.
         Ok(unsafe { place.as_ref() })
+    }
+
+    /// Stores words as payload is stored: if a peer makes us believe that these bytes are free, the threads of ours that
+    /// still use them race with accesses that may race.
+    #[cfg(not(loom))]
+    fn store_words(&self, place: NonNull<u32>, count: usize, words: &mut dyn Iterator<Item = u32>) {
+        // SAFETY: I1 - the caller has checked the range; `Control` and `Concurrent` are made of words of 4 bytes or more.
+        let slots = unsafe { Slots::open(place, count, &self.races, 0) };
+        for (i, word) in words.take(count).enumerate() {
+            // SAFETY: I1 - one of the `count` words.
+            unsafe { slots.store(i, word) };
+        }
     }
 
     /// The user's atomics that were put at `at`.

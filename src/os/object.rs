@@ -197,6 +197,25 @@ pub(crate) fn status_of(path: &Path) -> io::Result<Status> {
     Ok(told(&found))
 }
 
+/// Whether something has that name, be it a symbolic link to nothing.
+pub(crate) fn is_taken(path: &Path) -> bool {
+    stat::lstat(path).is_ok()
+}
+
+/// Whether that is a symbolic link to nothing.
+pub(crate) fn is_dangling(path: &Path) -> bool {
+    stat::lstat(path).is_ok() && stat::stat(path).is_err()
+}
+
+/// That path, wherever the process goes and whatever becomes of the symbolic links on the way.
+///
+/// # Errors
+///
+/// What `getcwd` says.
+pub(crate) fn settled(path: &Path) -> io::Result<PathBuf> {
+    std::fs::canonicalize(path).or_else(|_| std::path::absolute(path))
+}
+
 /// Whether everybody who can reach this object runs on this very kernel, so that file locks and shared
 /// mappings mean the same to all of them. `false` for network and virtual machine file systems, for
 /// overlays (whose upper layers differ), and for what is not known.

@@ -25,7 +25,6 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
@@ -138,10 +137,10 @@ pub(crate) fn number_in_proc(pidfd: BorrowedFd<'_>) -> Option<u32> {
 }
 
 /// Which boot of the kernel this is; `[0, 0]` if it is not told. Containers may be shown a made-up one.
-/// Asked for once.
+/// Asked for once a process.
 pub(crate) fn boot_id() -> [u64; 2] {
-    static BOOT_ID: OnceLock<[u64; 2]> = OnceLock::new();
-    *BOOT_ID.get_or_init(|| {
+    static BOOT_ID: PerProcess<[u64; 2]> = PerProcess::new();
+    BOOT_ID.get(|| {
         fs::read_to_string("/proc/sys/kernel/random/boot_id")
             .ok()
             .and_then(|text| parse_boot_id(&text))

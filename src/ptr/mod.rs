@@ -88,12 +88,12 @@ unsafe impl<T: 'static> bytemuck::Zeroable for Offset<T> {}
 // SAFETY: as above; any bits are valid, there is no padding.
 unsafe impl<T: 'static> bytemuck::Pod for Offset<T> {}
 // SAFETY: a number; what it points to is checked when it is resolved.
-unsafe impl<T: Shared> Shared for Offset<T> {
-    const SCHEMA: Schema = Schema::of::<Self>("Offset").field("target", 0, T::SCHEMA);
+unsafe impl<T: 'static> Shared for Offset<T> {
+    /// Not what it points to: a list's node holds an offset of its own type.
+    const SCHEMA: Schema = Schema::of::<Self>("Offset");
 }
 
 /// An [`Offset`] that is read and exchanged atomically.
-#[derive(Default)]
 #[repr(transparent)]
 pub struct AtomicOffset<T> {
     bytes: AtomicU64,
@@ -101,11 +101,17 @@ pub struct AtomicOffset<T> {
 }
 
 // SAFETY: an atomic number.
-unsafe impl<T: Shared> Shared for AtomicOffset<T> {
-    const SCHEMA: Schema = Schema::of::<Self>("AtomicOffset").field("target", 0, T::SCHEMA);
+unsafe impl<T: 'static> Shared for AtomicOffset<T> {
+    const SCHEMA: Schema = Schema::of::<Self>("AtomicOffset");
 }
 // SAFETY: an atomic and nothing else.
-unsafe impl<T: Shared + Default> Concurrent for AtomicOffset<T> {}
+unsafe impl<T: 'static> Concurrent for AtomicOffset<T> {}
+
+impl<T> Default for AtomicOffset<T> {
+    fn default() -> Self {
+        Self { bytes: AtomicU64::default(), target: PhantomData }
+    }
+}
 
 impl<T> AtomicOffset<T> {
     /// Reads it.

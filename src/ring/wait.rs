@@ -85,7 +85,7 @@ mod tests {
     fn slices_double_up_to_a_limit_and_end_with_the_deadline() {
         let never = Deadline::after(None);
         let mut slices = Slices::new();
-        assert_eq!(slices.current(&never, true), Duration::from_millis(1));
+        assert_eq!(slices.current(&never, true), Duration::from_millis(20));
         for _ in 0..20 {
             slices.expired();
         }

@@ -88,7 +88,7 @@ impl Address {
     pub(super) fn path(&self) -> Result<PathBuf> {
         match &self.0 {
             Form::Shm(name) => Ok(Path::new(os::object::SHM_DIR).join(name)),
-            Form::File(path) => Ok(path.clone()),
+            Form::File(path) => os::object::settled(path).map_err(|e| Error::os("getcwd", e)),
             Form::Sysv(_) => Err(Error::Unsupported { what: "System V shared memory, in this version" }),
             Form::Invalid { text, why } => Err(Error::InvalidAddress { address: text.clone(), why }),
         }

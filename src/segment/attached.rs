@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::directory::Opened;
 use super::evidence::Evidence;
-use super::header::{FLAG_ASYMMETRIC, Header, Plan};
+use super::header::{Header, Plan};
 use super::rows::{Phase, Row, State};
 use super::{Owner, sweep};
 use crate::error::{Error, Fault, Result};
@@ -49,6 +49,26 @@ impl Kernel {
     }
 }
 
+/// What an attachment needs that can fail, taken before its row.
+pub(super) struct Cell(NonNull<[u64; 16]>);
+
+impl Cell {
+    pub(super) fn take() -> Result<Self> {
+        os::wipe::cell().map(Self).map_err(|e| Error::os("mmap", e))
+    }
+
+    fn taken(self) -> NonNull<[u64; 16]> {
+        let cell = ManuallyDrop::new(self);
+        cell.0
+    }
+}
+
+impl Drop for Cell {
+    fn drop(&mut self) {
+        os::wipe::give_back(self.0);
+    }
+}
+
 /// What word 0 of the attachment's cell holds, in the process that attached.
 const HERE: u64 = 1;
 
@@ -64,16 +84,17 @@ impl Attached {
         owner: Owner,
         generation: u32,
         kernel: Option<Kernel>,
-    ) -> Result<Arc<Self>> {
-        let cell = os::wipe::cell().map_err(|e| Error::os("mmap", e))?;
+        cell: Cell,
+    ) -> Arc<Self> {
+        let asymmetric = plan.asymmetric;
+        let cell = cell.taken();
         words(&cell)[0].set(HERE);
-        let flags = region.get::<Header>(0)?.flags.load(Ordering::Relaxed); // [H4]
-        Ok(Arc::new(Self {
+        Arc::new(Self {
             region,
             plan,
             owner,
             generation,
-            asymmetric: flags & FLAG_ASYMMETRIC != 0,
+            asymmetric,
             kernel,
             cell,
             created: PrivateU64::new(0),
@@ -81,7 +102,7 @@ impl Attached {
             hot_cells: Mutex::new(Vec::new()),
             opened: Mutex::new(Opened::default()),
             sweeping: Mutex::new(()),
-        }))
+        })
     }
 
     /// The bytes.
@@ -238,7 +259,9 @@ impl Drop for Attached {
             if let Some(kernel) = &mut self.kernel {
                 // SAFETY: I7 - dropped here and nowhere else; not in a forked child, where it is not mapped.
                 unsafe { ManuallyDrop::drop(&mut kernel.anchor) }
-                sweep::unlink_if_last(&self.region, kernel);
+                if self.owner != Owner::NOBODY {
+                    sweep::unlink_if_last(&self.region, &self.plan, kernel);
+                }
             }
             os::wipe::give_back(self.cell);
         }

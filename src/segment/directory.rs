@@ -33,6 +33,7 @@
 //! | D5  | setting, clearing, reading bits          | AcqRel, Acquire | D5     | the last use of the memory before its reuse            |
 //! | D8  | counting openers for a list              | Relaxed         | -      | a look, not a promise                                  |
 //! | D6  | between bit and word, word and bit       | fence SeqCst    | D6     | D-I2: store, then load of another word                 |
+//! | D9  | before the fields of a new object        | fence Release   | D4     | who reads one of them sees that the word has changed   |
 //! | D7  | fields of an entry                       | Relaxed         | D1     | ordered by the word                                    |
 //!
 //! # Crashes
@@ -41,6 +42,7 @@
 //! | create, before RESERVED               | lock of a dead owner       | the next one takes it                          |
 //! | create, while it vacates              | `VACATING(dead)`             | RETIRED again, by the sweep or the next create |
 //! | create, RESERVED, anything half built | `RESERVED(dead)`             | memory and entry are free to the next create   |
+//! | create, complete, its bit set         | `RESERVED(dead)`, bit        | free once the creator is swept: create sweeps when it finds no room |
 //! | create, after LIVE                    | LIVE                       | it exists                                      |
 //! | open, bit set, state not looked at    | bit of a dead row          | cleared by the sweep                           |
 //! | remove, before / after RETIRED        | LIVE / RETIRED             | is there / is gone                             |
@@ -105,6 +107,9 @@ pub(crate) struct Spec {
     pub(crate) align: u64,
 }
 
+/// How often an entry may change under the eyes of somebody who looks for it.
+const LOOKS: u32 = 1000;
+
 /// Finds the object `name`, or makes it; `build` initialises its bytes, which hold garbage before.
 ///
 /// Looking up takes no lock. Creating does, and is killable at every instruction: see the module.
@@ -121,7 +126,8 @@ pub(crate) fn find(
     for locked in [false, true] {
         let lock = || owner_lock::lock(&attached.header()?.directory_lock, attached);
         let _lock = if locked { Some(lock()?) } else { None };
-        while let Some((index, seen)) = look_up(attached, &packed)? {
+        for _ in 0..LOOKS {
+            let Some((index, seen)) = look_up(attached, &packed)? else { break };
             if mode == Mode::Create {
                 return Err(Error::AlreadyExists { name: name.to_owned() });
             }
@@ -186,10 +192,12 @@ fn create(
     let Some(size) = size else {
         return Err(Error::InvalidConfig { why: "the object is larger than any segment" });
     };
-    let (index, used) = survey(attached)?;
-    let at = place(attached, &used, size, spec.align)?;
-    let Some(index) = index else {
-        return Err(Error::NoSpace { needed: size, available: 0 }); // the directory is full
+    let (index, at) = match room(attached, opened, size, spec.align) {
+        Err(Error::NoSpace { .. }) => {
+            super::sweep::sweep(attached)?; // the dead may have things open that have no name any more
+            room(attached, opened, size, spec.align)?
+        }
+        other => other?,
     };
     let entry = entry_of(attached, index)?;
     let old = entry.word();
@@ -206,6 +214,16 @@ fn create(
     entry.word.store(live.0, Ordering::Release); // [D3]
     undo.armed = false;
     handle::adopt(attached, opened, index)
+}
+
+/// An entry, and memory for its object.
+fn room(attached: &Attached, opened: &Opened, size: u64, align: u64) -> Result<(u32, u64)> {
+    let (index, used) = survey(attached, opened)?;
+    let at = place(attached, &used, size, align)?;
+    match index {
+        Some(index) => Ok((index, at)),
+        None => Err(Error::NoSpace { needed: size, available: 0 }), // the directory is full
+    }
 }
 
 /// Puts a reserved entry back if its construction fails or panics.
@@ -227,13 +245,13 @@ impl Drop for Undo<'_> {
 type Extent = (u64, u64);
 
 /// An entry that can be used, and the memory that is in use, sorted. Under the lock.
-fn survey(attached: &Attached) -> Result<(Option<u32>, Vec<Extent>), Fault> {
+fn survey(attached: &Attached, opened: &Opened) -> Result<(Option<u32>, Vec<Extent>), Fault> {
     let mut usable = None;
-    let mut used = Vec::new();
+    let mut used: Vec<Extent> = opened.extents().collect(); // whatever the entries say
     for index in 0..attached.plan().entries {
         let entry = entry_of(attached, index)?;
         let word = entry.word();
-        if word.state() == State::Empty {
+        if word.state() == State::Empty && !opened.has(index) {
             usable = usable.or(Some(index));
             break;
         }
@@ -245,7 +263,7 @@ fn survey(attached: &Attached) -> Result<(Option<u32>, Vec<Extent>), Fault> {
                 !vacate(attached, index, entry, word)?
             }
         };
-        if in_use {
+        if in_use || opened.has(index) {
             let (at, len) = entry.extent();
             used.push((at, at.saturating_add(len)));
         } else {
@@ -290,6 +308,16 @@ fn place(attached: &Attached, used: &[Extent], size: u64, align: u64) -> Result<
         free_from = free_from.max(end);
     }
     Err(Error::NoSpace { needed: size, available: largest })
+}
+
+/// Where the object lies: among the objects, inside the segment, on a line.
+fn extent(attached: &Attached, entry: &Entry) -> Result<Extent, Fault> {
+    let (at, len) = entry.extent();
+    if at < attached.plan().data_at {
+        return Err(Fault::Corrupt { what: "an object lies among the tables", at });
+    }
+    attached.region().bytes(at, len, super::header::DATA_ALIGN)?;
+    Ok((at, len))
 }
 
 pub(super) fn entry_of(attached: &Attached, index: u32) -> Result<&Entry, Fault> {
@@ -360,7 +388,7 @@ pub(super) fn sweep(attached: &Attached, rows: &BTreeMap<u32, Owner>) -> Result<
                 continue;
             }
             State::Live | State::Retired => {
-                let (at, len) = entry.extent();
+                let Ok((at, len)) = extent(attached, entry) else { continue };
                 let Some(kind) = crate::KINDS.iter().find(|kind| u64::from(kind.tag) == entry.kind()) else {
                     complete = false;
                     continue;

@@ -21,6 +21,8 @@ use crate::os::{object, ofd_lock};
 
 /// Lock bytes lie far behind any content, so that nobody's own record locks meet them.
 const BYTES: u64 = 1 << 62;
+/// "The name is being taken away."
+const NAME: u64 = BYTES + 1;
 /// "The address space of row i exists."
 const ROW: u64 = BYTES + 1024;
 /// "Row i is being swept."
@@ -142,6 +144,17 @@ pub(super) fn try_take_row(description: BorrowedFd<'_>, row: u32) -> std::io::Re
 /// Gives the byte of `row` back.
 pub(super) fn give_row_back(description: BorrowedFd<'_>, row: u32) -> std::io::Result<()> {
     ofd_lock::unlock(description, ROW + u64::from(row), 1)
+}
+
+/// The right to take the segment's name away, until `description` is closed.
+pub(super) fn try_take_name(description: BorrowedFd<'_>) -> bool {
+    matches!(ofd_lock::try_write(description, NAME, 1), Ok(true))
+}
+
+/// Gives the bytes of all rows back.
+pub(super) fn give_all_rows_back(description: BorrowedFd<'_>, rows: u32) {
+    // Closing does it as well, unless a forked child has the description.
+    let _ = ofd_lock::unlock(description, ROW, u64::from(rows) + 1);
 }
 
 /// Takes the bytes of all rows at once: nobody is attached, and nobody can attach, until `description` is closed.

@@ -19,9 +19,9 @@ const HEADER_SIZE: u64 = 4096;
 pub(super) const DATA_ALIGN: u64 = 128;
 
 /// Unlinked by the last detach.
-pub(super) const FLAG_TEMPORARY: u64 = 1;
+const FLAG_TEMPORARY: u64 = 1;
 /// Waiters call membarrier, notifiers do without a fence. Fixed at creation, because both sides must agree.
-pub(super) const FLAG_ASYMMETRIC: u64 = 2;
+const FLAG_ASYMMETRIC: u64 = 2;
 const KNOWN_FLAGS: u64 = FLAG_TEMPORARY | FLAG_ASYMMETRIC;
 
 /// The header. All of it is atomics, so that a reference to it is sound whatever others write.
@@ -107,6 +107,12 @@ pub(crate) struct Plan {
     /// Words of 64 rows that an entry has in the table of openers.
     pub(super) opener_words: u32,
     pub(super) data_at: u64,
+    /// Bytes of the segment; what lies behind them is nobody's.
+    pub(super) size: u64,
+    /// Unlinked by the last detach.
+    pub(super) temporary: bool,
+    /// Notifiers leave the barrier to the waiters.
+    pub(super) asymmetric: bool,
 }
 
 impl Plan {
@@ -125,7 +131,19 @@ impl Plan {
         let openers_at = entries_at + size(Layout::new::<Entry>()) * u64::from(entries);
         let openers = size(Layout::new::<AtomicU64>()) * u64::from(opener_words) * u64::from(entries);
         let data_at = (openers_at + openers).next_multiple_of(DATA_ALIGN);
-        Some(Self { rows, entries, rows_at, entries_at, openers_at, opener_words, data_at })
+        let (size, temporary, asymmetric) = (0, false, false); // as it is created
+        Some(Self {
+            rows,
+            entries,
+            rows_at,
+            entries_at,
+            openers_at,
+            opener_words,
+            data_at,
+            size,
+            temporary,
+            asymmetric,
+        })
     }
 
     /// The directory of a segment of this size: an entry for each 16 KiB, from 16 to 1024.
@@ -151,13 +169,14 @@ impl Plan {
         self.openers_at + size_of::<AtomicU64>() as u64 * index
     }
 
-    /// Writes header, rows, directory: everything but the magic.
-    pub(super) fn build(&self, region: &Region, flags: u64, boot: [u64; 2], cookie: [u64; 2]) -> Result<()> {
+    /// Writes header, rows, directory, and the magic last.
+    pub(super) fn build(&self, region: &Region, boot: [u64; 2], cookie: [u64; 2]) -> Result<()> {
         let header = region.build::<Header>(0)?;
         let set = |word: &AtomicU64, value: u64| word.store(value, Ordering::Relaxed); // [H1]
         set(&header.version, LAYOUT_VERSION);
         set(&header.max_size, region.len());
-        set(&header.flags, flags);
+        let flag = |set: bool, flag: u64| if set { flag } else { 0 };
+        set(&header.flags, flag(self.temporary, FLAG_TEMPORARY) | flag(self.asymmetric, FLAG_ASYMMETRIC));
         set(&header.rows, self.rows.into());
         set(&header.entries, self.entries.into());
         set(&header.rows_at, self.rows_at);
@@ -234,6 +253,7 @@ impl Plan {
                 found: format!("{size} (at most {max_size})"),
             });
         }
-        Ok(plan)
+        let (temporary, asymmetric) = (flags & FLAG_TEMPORARY != 0, flags & FLAG_ASYMMETRIC != 0);
+        Ok(Self { size, temporary, asymmetric, ..plan })
     }
 }

@@ -29,6 +29,7 @@
 //! | A1  | row FREE -> ACTIVE -> DEAD -> FREE          | AcqRel           | A1, A2   | identity before Active; repairs before Free                   |
 //! | A2  | look at a row                               | Acquire          | A1       | identity belongs to this state                                |
 //! | A3  | fill in the identity                        | Relaxed          | A1       | ordered by the state                                          |
+//! | A11 | before the identity                         | fence Release    | A6       | who reads a part of it sees that the row has changed          |
 //! | A4  | read the identity                           | Relaxed          | A2, A6   | verified by a second look at the state                        |
 //! | A5  | after each verdict "dead"                   | fence SeqCst     | kernel   | everything that the dead stored is visible from here on       |
 //! | A6  | before the second look                      | fence Acquire    | A1       | the identity was read before it                               |
@@ -44,6 +45,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use crate::error::Result;
+use crate::shim::{Ordering, fence};
 use crate::trust::{Checked, Trust, Trusted};
 
 mod address;
@@ -222,12 +224,13 @@ impl Segment {
                 continue;
             }
             let owner = Owner::new(number, state.generation());
-            let since = row.since();
-            let (pid, uid) = {
-                let them = row.identity();
-                (them.pid, them.uid)
-            };
+            let (since, them) = (row.since(), row.identity());
             let alive = !self.attached.is_dead(owner)?;
+            fence(Ordering::Acquire); // [A6]
+            if row.state() != state {
+                continue; // another tenant by now: what was read may be of both
+            }
+            let (pid, uid) = (them.pid, them.uid);
             attachments.push(Attachment { owner, pid, uid, since, alive });
         }
         Ok(attachments)

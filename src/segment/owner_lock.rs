@@ -15,12 +15,14 @@ use core::time::Duration;
 
 use super::{Attached, Owner};
 use crate::error::{Error, Result};
+use crate::shim::clock::Deadline;
 use crate::shim::{AtomicU32, Ordering, futex};
 
 const WAITERS: u32 = 1 << 31;
-/// A sleeper looks after its holder this often, and after 100 looks reports it: about ten seconds.
+/// A sleeper looks after its holder this often.
 const SLICE: Duration = Duration::from_millis(100);
-const SLICES: u32 = 100;
+/// And reports it after so many seconds, by the clock: whatever others do to the word. A model has no clock.
+const SECONDS: u64 = if cfg!(loom) { 0 } else { 10 };
 
 /// The lock, held. Dropped, it is free.
 pub(super) struct Held<'a> {
@@ -32,7 +34,7 @@ pub(super) struct Held<'a> {
 /// The threads of one attachment share an owner: they must hold a private lock around this.
 pub(super) fn lock<'a>(word: &'a AtomicU32, attached: &Attached) -> Result<Held<'a>> {
     let me = attached.owner();
-    let mut expired = 0;
+    let deadline = Deadline::after((SECONDS != 0).then(|| Duration::from_secs(SECONDS)));
     let mut sleepers = 0;
     loop {
         let seen = word.load(Ordering::Relaxed); // [K1]
@@ -41,7 +43,7 @@ pub(super) fn lock<'a>(word: &'a AtomicU32, attached: &Attached) -> Result<Held<
             None => true,
             Some(holder) => holder == me || attached.is_dead(holder)?, // mine: forgotten, or scribbled
         };
-        if free {
+        if free && !deadline.is_over() {
             let mine = me.bits() | seen & WAITERS | sleepers;
             if word.compare_exchange(seen, mine, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                 // [K2]
@@ -49,8 +51,8 @@ pub(super) fn lock<'a>(word: &'a AtomicU32, attached: &Attached) -> Result<Held<
             }
             continue;
         }
-        if let (true, Some(owner)) = (expired >= SLICES, holder) {
-            return Err(Error::Busy { owner });
+        if deadline.is_over() {
+            return Err(Error::Busy { owner: holder.unwrap_or(me) });
         }
         let waiting = seen | WAITERS;
         // [K3]
@@ -58,9 +60,7 @@ pub(super) fn lock<'a>(word: &'a AtomicU32, attached: &Attached) -> Result<Held<
         if !announced {
             continue;
         }
-        if !futex::wait(word, waiting, SLICE) {
-            expired += 1;
-        }
+        futex::wait(word, waiting, SLICE.min(deadline.left()));
         sleepers = WAITERS; // others may sleep still
     }
 }

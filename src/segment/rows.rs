@@ -2,7 +2,7 @@
 
 use crate::memory::Control;
 use crate::os::process::Identity;
-use crate::shim::{AtomicU32, AtomicU64, Ordering};
+use crate::shim::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// What a row is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +99,7 @@ impl Row {
 
     /// Fills in who the tenant is; the caller then makes the row Active.
     pub(super) fn introduce(&self, me: &Identity, now: u64, caps: u32) {
+        fence(Ordering::Release); // [A11]
         let order = Ordering::Relaxed; // [A3]
         self.pid.store(me.pid, order);
         self.uid.store(me.uid, order);

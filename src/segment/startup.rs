@@ -19,9 +19,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::attached::{Kernel, claim_by_byte, claim_on_heap};
+use super::attached::{Cell, Kernel, claim_by_byte, claim_on_heap};
 use super::evidence::{self, Evidence};
-use super::header::{FLAG_ASYMMETRIC, FLAG_TEMPORARY, Header, Plan};
+use super::header::{Header, Plan};
 use super::rows::{CAP_MEMBARRIER, Phase, Row};
 use super::{Address, Attached, Options, Owner, Swept, sweep};
 use crate::error::{Error, Result};
@@ -38,7 +38,7 @@ const FATTER: u64 = if cfg!(loom) { 4 } else { 0 };
 pub(super) fn create(address: &Address, options: &Options) -> Result<Arc<Attached>> {
     let path = address.path()?;
     let taken = || Error::AlreadyExists { name: address.to_string() };
-    if object::status_of(&path).is_ok() {
+    if object::is_taken(&path) {
         return Err(taken()); // before memory is reserved for nothing
     }
     let parent = match path.parent() {
@@ -92,6 +92,11 @@ pub(super) fn open_or_create(address: &Address, options: &Options) -> Result<(Ar
         match create(address, options) {
             Err(error @ Error::AlreadyExists { .. }) => last = error,
             other => return other.map(|attached| (attached, true)),
+        }
+        let dangling = matches!(last, Error::AlreadyExists { .. }) && object::is_dangling(&address.path()?);
+        if attempt > 100 && dangling {
+            let why = "it is a symbolic link to nothing";
+            return Err(Error::InvalidAddress { address: address.to_string(), why });
         }
         if attempt > 10 {
             os::clock::pause(Duration::from_millis(1)); // somebody unlinks and links it all the time
@@ -148,17 +153,18 @@ pub(super) fn create_heap(options: &Options) -> Result<Arc<Attached>> {
     let (plan, size) = plan(options)?;
     let size = if FATTER != 0 { plan.data_at + size * FATTER } else { size };
     let region = Region::heap(size, plan.rows)?;
-    plan.build(&region, flags(options, false), [0; 2], os::process::random())?;
+    plan.build(&region, [0; 2], os::process::random())?;
     join_heap(Arc::new(region), plan)
 }
 
 fn join_heap(region: Arc<Region>, plan: Plan) -> Result<Arc<Attached>> {
     let mut patience = Patience::new();
     loop {
+        let cell = Cell::take()?;
         if let Some((owner, generation)) = claim_on_heap(&region, &plan)? {
-            return Attached::new(region, plan, owner, generation, None);
+            return Ok(Attached::new(region, plan, owner, generation, None, cell));
         }
-        let guest = Attached::new(Arc::clone(&region), plan, Owner::NOBODY, 0, None)?;
+        let guest = Attached::new(Arc::clone(&region), plan, Owner::NOBODY, 0, None, cell);
         if !patience.another_try(false, sweep::sweep(&guest)?) {
             return Err(Error::NoRow { rows: plan.rows });
         }
@@ -207,11 +213,7 @@ fn plan(options: &Options) -> Result<(Plan, u64)> {
     if FATTER == 0 && size < plan.data_at {
         return Err(Error::NoSpace { needed: plan.data_at, available: size }); // header, rows and directory
     }
-    Ok((plan, size))
-}
-
-fn flags(options: &Options, asymmetric: bool) -> u64 {
-    (if options.temporary { FLAG_TEMPORARY } else { 0 }) | if asymmetric { FLAG_ASYMMETRIC } else { 0 }
+    Ok((Plan { size, temporary: options.temporary, ..plan }, size))
 }
 
 /// Fills an unnamed object, and attaches to it.
@@ -224,9 +226,10 @@ fn make(options: &Options, fd: OwnedFd, path: Option<PathBuf>) -> Result<Arc<Att
         Err(e) => return Err(translate("fallocate", e, || "the new segment".to_owned())),
     }
     let status = status_of(&fd)?;
-    let region = map(options, &fd, &status)?;
-    let asymmetric = os::membarrier::register();
-    plan.build(&region, flags(options, asymmetric), os::process::boot_id(), os::process::random())?;
+    let region = map(&fd, &status, size)?;
+    make_present(options, &region)?;
+    let plan = Plan { asymmetric: os::membarrier::register(), ..plan };
+    plan.build(&region, os::process::boot_id(), os::process::random())?;
     join_region(fd, &status, path, region, plan)?
         .ok_or(Error::NotFound { name: "the new segment".to_owned() })
 }
@@ -245,8 +248,13 @@ fn join(
             found: format!("a file of {} bytes", status.size),
         });
     }
-    let region = map(options, &fd, status)?;
+    let mut region = map(&fd, status, status.size)?;
     let plan = Plan::read(&region)?;
+    if plan.size != status.size {
+        // Somebody has extended the file, or was killed while he did: no space is reserved behind the size.
+        region = map(&fd, status, plan.size)?;
+    }
+    make_present(options, &region)?;
     join_region(fd, status, path, region, plan)
 }
 
@@ -264,11 +272,17 @@ fn refuse_foreign_file_systems(fd: &OwnedFd) -> Result<()> {
     }
 }
 
-fn map(options: &Options, fd: &OwnedFd, status: &object::Status) -> Result<Region> {
+fn map(fd: &OwnedFd, status: &object::Status, size: u64) -> Result<Region> {
     let too_large = Error::InvalidConfig { why: "the segment is larger than the address space" };
-    let Ok(len) = usize::try_from(status.size) else { return Err(too_large) };
+    let Ok(len) = usize::try_from(size) else { return Err(too_large) };
     let mapping = Mapping::shared(fd.as_fd(), status, len, false)
         .map_err(|e| translate("mmap", e, || "the segment".to_owned()))?;
+    Ok(Region::mapped(mapping))
+}
+
+/// What the options ask for, of what is known to be a segment: a sparse file of another kind is not to be filled.
+fn make_present(options: &Options, region: &Region) -> Result<()> {
+    let Some(mapping) = region.mapping() else { return Ok(()) };
     if options.prefault {
         mapping.prefault().map_err(|e| Error::os("madvise(MADV_POPULATE_WRITE)", e))?;
     }
@@ -277,7 +291,7 @@ fn map(options: &Options, fd: &OwnedFd, status: &object::Status) -> Result<Regio
             .lock_in_ram()
             .map_err(|e| translate("mlock (see RLIMIT_MEMLOCK)", e, || "locking in RAM".to_owned()))?;
     }
-    Ok(Region::mapped(mapping))
+    Ok(())
 }
 
 /// `None`: it is being unlinked.
@@ -293,13 +307,20 @@ fn join_region(
     let another = || another_description(&fd, status, path.as_deref());
     after_reboot(&region, &plan, another)?;
     let caps = if os::membarrier::register() { CAP_MEMBARRIER } else { 0 };
+    let mut cell = Some(Cell::take()?);
     let mut patience = Patience::new();
     loop {
-        let gone = || -> Result<bool> { Ok(region.get::<Header>(0)?.gone.load(Ordering::Acquire) != 0) }; // [A10]
+        // [A10]
+        let gone =
+            || -> Result<bool> { Ok(plan.temporary && region.get::<Header>(0)?.gone.load(Ordering::Acquire) != 0) };
         let contended = match claim_by_byte(&region, &plan, &me, caps, another)? {
             Ok((owner, generation, anchor)) => {
                 let kernel = Kernel::new(Evidence::new(fd, status, path, me), Some(anchor));
-                let attached = Attached::new(Arc::clone(&region), plan, owner, generation, Some(kernel))?;
+                let cell = match cell.take() {
+                    Some(cell) => cell,
+                    None => Cell::take()?,
+                };
+                let attached = Attached::new(Arc::clone(&region), plan, owner, generation, Some(kernel), cell);
                 if gone()? {
                     sweep::detach_and_unlink(attached);
                     return Ok(None);
@@ -317,7 +338,7 @@ fn join_region(
         let swept = {
             let questions = another()?;
             let kernel = Kernel::new(Evidence::new(questions, status, path.clone(), me), None);
-            let guest = Attached::new(Arc::clone(&region), plan, Owner::NOBODY, 0, Some(kernel))?;
+            let guest = Attached::new(Arc::clone(&region), plan, Owner::NOBODY, 0, Some(kernel), Cell::take()?);
             sweep::sweep(&guest)?
         };
         if !patience.another_try(contended, swept) {
@@ -359,6 +380,7 @@ fn after_reboot(region: &Region, plan: &Plan, another: impl Fn() -> Result<Owned
     for (word, value) in header.boot.iter().zip(boot) {
         word.store(value, Ordering::Relaxed); // [H1]
     }
+    evidence::give_all_rows_back(all.as_fd(), plan.rows); // a child forked meanwhile has the description, too
     Ok(())
 }
 
@@ -381,7 +403,23 @@ pub(super) fn unlink(address: &Address) -> Result<()> {
             found: format!("a file of {} bytes that is none; it was not removed", status.size),
         });
     }
-    object::unlink(&path).map_err(|e| translate("unlink", e, name))
+    // Another one who unlinks holds the byte between his look and his unlinking, as we do: so that nobody takes away the
+    // name of a segment that came afterwards. Without the right to write there is no byte to hold.
+    let held = object::open_and_look(&path, false).ok().filter(|(_, found)| (found.dev, found.ino) == (status.dev, status.ino));
+    if let Some((fd, _)) = &held {
+        for _ in 0..100 {
+            if evidence::try_take_name(fd.as_fd()) {
+                break;
+            }
+            os::clock::pause(Duration::from_millis(1));
+        }
+    }
+    match object::status_of(&path) {
+        Ok(found) if (found.dev, found.ino) == (status.dev, status.ino) => {
+            object::unlink(&path).map_err(|e| translate("unlink", e, name))
+        }
+        _ => Err(Error::NotFound { name: name() }),
+    }
 }
 
 /// An `io::Error` of a call, as what it means.

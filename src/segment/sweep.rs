@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::attached::Kernel;
 use super::directory;
 use super::evidence;
-use super::header::{FLAG_TEMPORARY, Header};
+use super::header::{Header, Plan};
 use super::rows::{Phase, State};
 use super::{Attached, Owner};
 use crate::error::Result;
@@ -134,15 +134,14 @@ pub(super) fn detach(attached: &Attached) {
 /// Unlinks a temporary segment that nobody is attached to any more. The caller has given its own row's byte back.
 ///
 /// While all row bytes are ours nobody can attach; whoever tries then finds `gone`, and makes a new segment.
-pub(super) fn unlink_if_last(region: &Region, kernel: &Kernel) {
+pub(super) fn unlink_if_last(region: &Region, plan: &Plan, kernel: &Kernel) {
     let Some(path) = kernel.evidence.path() else { return };
     let Ok(header) = region.get::<Header>(0) else { return };
-    let temporary = header.flags.load(Ordering::Relaxed) & FLAG_TEMPORARY != 0; // [H4]
-    if !temporary {
+    if !plan.temporary {
         return;
     }
     if let Ok(segment) = kernel.evidence.fresh() {
-        unlink_held(&segment, path, || header.gone.store(1, Ordering::Release)); // [A10]
+        unlink_held(&segment, path, |gone| header.gone.store(gone, Ordering::Release)); // [A10]
     }
 }
 
@@ -161,18 +160,24 @@ pub(super) fn detach_and_unlink(attached: Arc<Attached>) {
 /// `segment`: a description of its own.
 #[expect(clippy::needless_pass_by_value, reason = "the locks that it takes end with it")]
 pub(super) fn unlink_gone(segment: OwnedFd, path: &Path) {
-    unlink_held(&segment, path, || ());
+    unlink_held(&segment, path, |_| ());
 }
 
 /// Unlinks `path` if it still names `segment`, while we hold all its rows: so nobody else does the same, and a new
 /// segment of that name cannot come between the look and the unlinking.
-fn unlink_held(all: &OwnedFd, path: &Path, before: impl FnOnce()) {
+fn unlink_held(all: &OwnedFd, path: &Path, gone: impl Fn(u32)) {
     if !matches!(evidence::try_take_all_rows(all.as_fd(), Owner::MAX_ROW), Ok(true)) {
         return; // somebody is attached, or at it
     }
-    let (Ok(named), Ok(held)) = (object::status_of(path), object::status(all.as_fd())) else { return };
-    if (named.dev, named.ino) == (held.dev, held.ino) {
-        before();
-        let _ = object::unlink(path); // by hand, somebody may have been faster
+    let is_named = || match (object::status_of(path), object::status(all.as_fd())) {
+        (Ok(named), Ok(held)) => (named.dev, named.ino) == (held.dev, held.ino),
+        _ => false,
+    };
+    if evidence::try_take_name(all.as_fd()) && is_named() {
+        gone(1);
+        if object::unlink(path).is_err() && is_named() {
+            gone(0); // we may not: then it stays, and can be opened
+        }
     }
+    evidence::give_all_rows_back(all.as_fd(), Owner::MAX_ROW);
 }

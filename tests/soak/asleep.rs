@@ -123,8 +123,10 @@ fn a_sleeping_receiver_without_a_successor_hears_of_the_death() {
     child.make_zombie();
     let (told, mut receiver) = sleeper.returns();
     assert_eq!(told, Err(RecvError::PeerDied(dead)));
+    assert_eq!((place.ring.stats().sender, receiver.peer()), (Some(dead), Some(dead)), "dead or alive");
     // And after the sweep, when the row is clean again.
     assert_eq!(place.segment.sweep().unwrap().recovered, 1);
+    assert_eq!((place.ring.stats().sender, receiver.peer()), (None, None));
     assert_eq!(Sleeper::new(move || receiver.recv()).returns(), Err(RecvError::PeerDied(dead)));
 }
 

@@ -79,7 +79,7 @@
 //! | R1  | constants, first positions       | Relaxed          | -      | ordered by the directory's entry, Release to Acquire   |
 //! | R2  | publish own position             | Release          | R3     | sender: the bytes before the tail that names them; receiver: the last use of a slot before it is free |
 //! | R3  | read the peer's position         | Acquire          | R2     | see R2                                                 |
-//! | R4  | read own position at take-over   | Acquire          | R2     | the last holder's; its role was read with Acquire, or it is dead |
+//! | R4  | read own position at take-over   | Acquire          | R2     | the last holder's. Its role, or its death, orders it already: this is for readers |
 //! | R5  | look whether the peer has moved  | Relaxed          | -      | a hint: R3 follows                                     |
 //!
 //! Between R2 and the look for sleepers, and between announcing a sleeper and R3, lie the eventcount's barriers. Roles

@@ -4,7 +4,7 @@ use super::Spec;
 use crate::error::{Error, Result};
 use crate::memory::Control;
 use crate::segment::Owner;
-use crate::shim::{AtomicU64, Ordering};
+use crate::shim::{AtomicU64, Ordering, fence};
 
 /// An entry. 128 bytes.
 ///
@@ -117,6 +117,7 @@ impl Entry {
 
     /// For the creator, in RESERVED.
     pub(super) fn describe(&self, name: &Name, spec: &Spec, at: u64, len: u64) {
+        fence(Ordering::Release); // [D9]
         let order = Ordering::Relaxed; // [D7]
         self.kind.store(u64::from(spec.kind.tag), order);
         self.schema.store(spec.schema.fingerprint(), order);

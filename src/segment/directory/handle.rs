@@ -5,12 +5,45 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::entry::{State, Word};
-use super::{Attached, Spec, clear_bit, entry_of, kind_name, set_bit};
+use super::{Attached, Extent, Spec, clear_bit, entry_of, extent, kind_name, set_bit};
 use crate::error::{Error, Fault, Result};
 
 /// How many handles this attachment has on each entry. Private: the segment has one bit for all of them.
+///
+/// With their extents: what a peer writes into the entries must not make us use bytes twice that we have open.
 #[derive(Debug, Default)]
-pub(crate) struct Opened(HashMap<u32, usize>);
+pub(crate) struct Opened(HashMap<u32, Held>);
+
+#[derive(Debug)]
+struct Held {
+    handles: usize,
+    at: u64,
+    end: u64,
+}
+
+impl Opened {
+    /// Whether this attachment has the entry open.
+    pub(super) fn has(&self, index: u32) -> bool {
+        self.0.contains_key(&index)
+    }
+
+    /// Where what is open lies.
+    pub(super) fn extents(&self) -> impl Iterator<Item = Extent> {
+        self.0.values().map(|held| (held.at, held.end))
+    }
+
+    /// One more handle of an entry, unless it overlaps with what is open under another.
+    fn add(&mut self, index: u32, at: u64, len: u64) -> Result<(), Fault> {
+        let end = at.saturating_add(len);
+        let overlaps = |(other, held): (&u32, &Held)| *other != index && at < held.end && held.at < end;
+        let moved = self.0.get(&index).is_some_and(|held| (held.at, held.end) != (at, end));
+        if moved || self.0.iter().any(overlaps) {
+            return Err(Fault::Corrupt { what: "two objects lie in the same place", at });
+        }
+        self.0.entry(index).or_insert(Held { handles: 0, at, end }).handles += 1;
+        Ok(())
+    }
+}
 
 /// An open object. While one lives, the object's memory is not used again, even after `remove`.
 #[derive(Clone)]
@@ -95,35 +128,23 @@ pub(super) fn open(
         }
         return Ok(None);
     }
-    match handle(attached, index) {
-        Ok(handle) => {
-            *opened.0.entry(index).or_insert(0) += 1;
-            Ok(Some(handle))
-        }
+    match adopt(attached, opened, index) {
+        Ok(handle) => Ok(Some(handle)),
         Err(fault) => {
             if !held {
                 clear_bit(attached, index, attached.owner().row())?;
             }
-            Err(fault.into())
+            Err(fault)
         }
     }
 }
 
 /// The handle of an entry that we have just made, with our bit set.
 pub(super) fn adopt(attached: &Arc<Attached>, opened: &mut Opened, index: u32) -> Result<ObjectHandle> {
-    let handle = handle(attached, index)?;
-    *opened.0.entry(index).or_insert(0) += 1;
-    Ok(handle)
-}
-
-fn handle(attached: &Arc<Attached>, index: u32) -> Result<ObjectHandle, Fault> {
     let entry = entry_of(attached, index)?;
-    let (at, len) = entry.extent();
+    let (at, len) = extent(attached, entry)?;
     let shape = entry.shape();
-    if at < attached.plan().data_at {
-        return Err(Fault::Corrupt { what: "an object lies among the tables", at });
-    }
-    attached.region().bytes(at, len, crate::segment::header::DATA_ALIGN)?;
+    opened.add(index, at, len)?;
     Ok(ObjectHandle(Arc::new(Inner { attached: Arc::clone(attached), index, at, len, shape })))
 }
 
@@ -133,9 +154,9 @@ impl Drop for Inner {
             return; // a forked child, or dead: not ours to change
         }
         let mut opened = self.attached.opened();
-        let Some(count) = opened.0.get_mut(&self.index) else { return };
-        *count -= 1;
-        if *count == 0 {
+        let Some(held) = opened.0.get_mut(&self.index) else { return };
+        held.handles -= 1;
+        if held.handles == 0 {
             opened.0.remove(&self.index);
             // The offsets were checked when it was opened.
             let _ = clear_bit(&self.attached, self.index, self.attached.owner().row());

@@ -183,7 +183,7 @@ impl<S: Side> End<S> {
     }
 
     fn sleep(&mut self, deadline: &Deadline) -> Result<(), Stuck> {
-        match self.refresh(Ask::Never) {
+        match self.refresh(Ask::Later) {
             Err(Stuck::Yet) if !deadline.is_over() => {}
             done => return done.map(|_| ()),
         }
