@@ -78,19 +78,24 @@ fn sweeper(args: &[String]) {
     process::end_of_trace();
 }
 
-/// Attached, in a process whose first thread has come to its end.
+/// Has a child that is attached, and whose first thread has come to its end.
+#[expect(clippy::disallowed_methods, reason = "no wrapper ends a thread and nothing else")]
 fn headless(args: &[String]) {
-    let segment = Segment::open(&args[0]).unwrap();
-    std::thread::spawn(move || {
-        assert!(
-            soon(|| process::state_of(nix::unistd::getpid()) == Some('Z')),
-            "this is not the first thread"
-        );
-        say("ready");
-        process::sleep_for_ever_with(segment)
-    });
-    // SAFETY: ends this thread, and nothing on its stack is used any more.
-    unsafe { nix::libc::syscall(nix::libc::SYS_exit, 0) };
+    let Some(child) = process::fork() else {
+        let segment = Segment::open(&args[0]).unwrap();
+        std::thread::spawn(move || {
+            let me = nix::unistd::getpid();
+            assert!(soon(|| process::state_of(me) == Some('Z')), "this is not the first thread");
+            say(&format!("ready {me}"));
+            process::sleep_for_ever_with(segment)
+        });
+        // SAFETY: ends this thread, and nothing on its stack is used any more.
+        unsafe { nix::libc::syscall(nix::libc::SYS_exit, 0) };
+        unreachable!()
+    };
+    process::hear();
+    child.signal(Signal::SIGKILL);
+    process::sleep_for_ever_with(child)
 }
 
 /// Attached; tells what it is asked.
@@ -231,12 +236,14 @@ fn a_stopped_process_is_not_dead() {
 fn a_process_lives_as_long_as_one_of_its_threads() {
     let name = Name::shm("headless");
     let segment = segment_for(&name, 4);
-    let child = Child::start("headless", &[&name.address().to_string()]);
-    child.expect("ready");
-    assert_eq!(process::state_of(child.pid()), Some('Z'), "as its first thread");
-    let owner = living(&segment, &child);
+    let mut child = Child::start("headless", &[&name.address().to_string()]);
+    let owner = row_of(&segment, child.expect("ready").parse().unwrap()).unwrap().owner;
+    for _ in 0..50 {
+        assert!(!segment.is_dead(owner));
+    }
     assert_eq!(segment.sweep().unwrap().recovered, 0);
-    child.make_zombie();
+    child.tell("kill");
+    assert!(soon(|| segment.is_dead(owner)));
     is_dead_and_recovered(&segment, owner);
 }
 

@@ -219,9 +219,21 @@ fn a_temporary_segment_comes_and_goes_while_its_users_are_killed() {
             }
         }
         // Is it there, its last one was killed: then the next last one removes it.
-        drop(Segment::options().temporary(true).open_or_create(&address).unwrap());
+        assert!(goes_with_the_next_one(&address, &name.path()));
         assert_eq!(names_like(&name.path()), [] as [PathBuf; 0]);
     }
+}
+
+/// Whether a temporary segment is removed by the last one of those who come.
+///
+/// One may be too few: another test of this process starts a child just then, which has a copy of the descriptor with our
+/// lock until its exec.
+fn goes_with_the_next_one(address: impl Into<Address>, path: &Path) -> bool {
+    let address = address.into();
+    process::soon(|| {
+        drop(Segment::options().temporary(true).open_or_create(&address).unwrap());
+        !path.exists()
+    })
 }
 
 /// A directory of its own: there, everything that is left is seen.
@@ -240,10 +252,6 @@ impl Folder {
 
     fn address(&self) -> Address {
         Address::from(&self.0.join("segment"))
-    }
-
-    fn is_empty(&self) -> bool {
-        std::fs::read_dir(&self.0).unwrap().next().is_none()
     }
 }
 
@@ -292,7 +300,8 @@ fn killed_at_each_system_call(role: &str, temporary: bool, given: impl Fn(&Addre
             assert_eq!(segment.attachments().unwrap().len(), 1, "stop {stop}");
             Object::<Ledger>::create(&segment, "ledger", Ledger::default).unwrap();
             drop(segment);
-            assert_eq!(folder.is_empty(), temporary, "stop {stop}");
+            assert!(temporary || path.exists(), "stop {stop}");
+            assert!(!temporary || goes_with_the_next_one(&address, &path), "stop {stop}");
             let _ = std::fs::remove_file(&path);
         }
         eprintln!("{role}: killed at {killed} stops");

@@ -12,7 +12,7 @@
 //! 0 is null. The layout version stands in the header, and no feature of the crate changes a byte.
 //!
 //! # Invariants
-//! I6  The process-private cells behind [`Attached`] are mapped for ever, and accessed as relaxed atomics only.
+//! I6  The process-private cells behind `Attached` are mapped for ever, and accessed as relaxed atomics only.
 //! I8  `Segment` is transparent over an `Arc`, whatever its mode.
 //! I7  The anchor is unmapped once, by the process that mapped it.
 //! S1  `state` of a row is the truth about it. Only its tenant makes it Active; only a verified death, or the tenant,
@@ -90,7 +90,12 @@ pub use sweep::Swept;
 ///
 /// # Fork
 /// In a child every handle refuses with `Fault::Forked`, and drops without a trace; `attach` is the one thing that
-/// works.
+/// works. (An `Object`, or a `Place`, is a plain reference: it goes on working in the child, and is the parent's.)
+///
+/// # Truncation
+/// Whoever may write a named segment may also truncate it; its pages then fault with SIGBUS. A memfd made here is sealed
+/// against that: take one where the other side is not trusted that far. Space is reserved at creation, so that a full
+/// file system is an error and no fault; on file systems that copy on write (btrfs, zfs) that holds for the first write only.
 #[repr(transparent)]
 pub struct Segment<M: Trust = Checked> {
     attached: Arc<Attached>,
@@ -162,8 +167,8 @@ impl Segment {
     ///
     /// # Safety
     /// Until the last handle is gone: every process that can write this memory runs this protocol with the same
-    /// payload definitions; nobody writes it otherwise, or truncates the object; no asynchronous kernel I/O aims at
-    /// it; and no attachment is declared dead by `testing::kill` while its guards live.
+    /// payload definitions; nobody writes it otherwise (`Place::write` of checked handles included), or truncates the
+    /// object; no asynchronous kernel I/O aims at it; and no attachment is declared dead by `testing::kill` while its guards live.
     pub unsafe fn trust(self) -> Segment<Trusted> {
         Segment { attached: self.attached, mode: PhantomData }
     }

@@ -101,10 +101,12 @@ impl Options {
         startup::create_memfd(label, self).map(|attached| Segment::new(attached, true))
     }
 
-    /// Attaches to the segment that a descriptor refers to. The descriptor itself is closed.
+    /// Attaches to the segment that a descriptor refers to. The descriptor itself is closed; the object is opened anew, for
+    /// reading and writing, through `/proc/self/fd`.
     ///
     /// # Errors
-    /// As [`Options::open`]; `Denied` if the object cannot be opened anew through `/proc/self/fd`.
+    /// As [`Options::open`]; `Denied` if it may not be opened so, and for an object without a name that is not sealed with
+    /// `F_SEAL_SHRINK`: whoever sent it could truncate it under us. (One with a name is as trustworthy as its name.)
     #[expect(clippy::needless_pass_by_value, reason = "it takes the descriptor, and closes it")]
     pub fn from_fd(&self, fd: OwnedFd) -> Result<Segment> {
         startup::join_fd(&fd, self).map(|attached| Segment::new(attached, false))

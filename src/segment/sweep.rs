@@ -4,6 +4,7 @@
 //! Idempotent, killable at every instruction, and concurrent with everybody's work. A sweeper holds the row's sweep
 //! byte, which the kernel takes back when the sweeper dies; the next one begins anew.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -13,7 +14,7 @@ use super::attached::Kernel;
 use super::directory;
 use super::evidence;
 use super::header::{Header, Plan};
-use super::rows::{Phase, State};
+use super::rows::{Phase, Row, State};
 use super::{Attached, Owner};
 use crate::error::Result;
 use crate::memory::Region;
@@ -141,7 +142,11 @@ pub(super) fn unlink_if_last(region: &Region, plan: &Plan, kernel: &Kernel) {
         return;
     }
     if let Ok(segment) = kernel.evidence.fresh() {
-        unlink_held(&segment, path, |gone| header.gone.store(gone, Ordering::Release)); // [A10]
+        let attached = || {
+            let rows = (1..=plan.rows).filter_map(|row| region.get::<Row>(plan.row_at(row)).ok());
+            { rows }.any(|row| row.state().phase() != Some(Phase::Free))
+        };
+        unlink_held(&segment, path, attached, |gone| header.gone.store(gone, Ordering::Release)); // [A10]
     }
 }
 
@@ -160,14 +165,20 @@ pub(super) fn detach_and_unlink(attached: Arc<Attached>) {
 /// `segment`: a description of its own.
 #[expect(clippy::needless_pass_by_value, reason = "the locks that it takes end with it")]
 pub(super) fn unlink_gone(segment: OwnedFd, path: &Path) {
-    unlink_held(&segment, path, |_| ());
+    unlink_held(&segment, path, || false, |_| ());
 }
 
 /// Unlinks `path` if it still names `segment`, while we hold all its rows: so nobody else does the same, and a new
 /// segment of that name cannot come between the look and the unlinking.
-fn unlink_held(all: &OwnedFd, path: &Path, gone: impl Fn(u32)) {
-    if !matches!(evidence::try_take_all_rows(all.as_fd(), Owner::MAX_ROW), Ok(true)) {
-        return; // somebody is attached, or at it
+fn unlink_held(all: &OwnedFd, path: &Path, attached: impl Fn() -> bool, gone: impl Fn(u32)) {
+    // A program that another thread is just starting has copies of all descriptors until it executes: then a byte is
+    // locked for a moment although nobody is attached. Whoever is, is so for longer.
+    let mut tries = 0..20;
+    while !matches!(evidence::try_take_all_rows(all.as_fd(), Owner::MAX_ROW), Ok(true)) {
+        if tries.next().is_none() || attached() {
+            return; // somebody is attached, or at it
+        }
+        os::clock::pause(Duration::from_millis(1));
     }
     let is_named = || match (object::status_of(path), object::status(all.as_fd())) {
         (Ok(named), Ok(held)) => (named.dev, named.ino) == (held.dev, held.ino),
