@@ -311,8 +311,9 @@ fn join_region(
     let mut patience = Patience::new();
     loop {
         // [A10]
-        let gone =
-            || -> Result<bool> { Ok(plan.temporary && region.get::<Header>(0)?.gone.load(Ordering::Acquire) != 0) };
+        let gone = || -> Result<bool> {
+            Ok(plan.temporary && region.get::<Header>(0)?.gone.load(Ordering::Acquire) != 0)
+        };
         let contended = match claim_by_byte(&region, &plan, &me, caps, another)? {
             Ok((owner, generation, anchor)) => {
                 let kernel = Kernel::new(Evidence::new(fd, status, path, me), Some(anchor));
@@ -320,7 +321,8 @@ fn join_region(
                     Some(cell) => cell,
                     None => Cell::take()?,
                 };
-                let attached = Attached::new(Arc::clone(&region), plan, owner, generation, Some(kernel), cell);
+                let attached =
+                    Attached::new(Arc::clone(&region), plan, owner, generation, Some(kernel), cell);
                 if gone()? {
                     sweep::detach_and_unlink(attached);
                     return Ok(None);
@@ -338,7 +340,8 @@ fn join_region(
         let swept = {
             let questions = another()?;
             let kernel = Kernel::new(Evidence::new(questions, status, path.clone(), me), None);
-            let guest = Attached::new(Arc::clone(&region), plan, Owner::NOBODY, 0, Some(kernel), Cell::take()?);
+            let guest =
+                Attached::new(Arc::clone(&region), plan, Owner::NOBODY, 0, Some(kernel), Cell::take()?);
             sweep::sweep(&guest)?
         };
         if !patience.another_try(contended, swept) {
@@ -405,7 +408,9 @@ pub(super) fn unlink(address: &Address) -> Result<()> {
     }
     // Another one who unlinks holds the byte between his look and his unlinking, as we do: so that nobody takes away the
     // name of a segment that came afterwards. Without the right to write there is no byte to hold.
-    let held = object::open_and_look(&path, false).ok().filter(|(_, found)| (found.dev, found.ino) == (status.dev, status.ino));
+    let held = object::open_and_look(&path, false)
+        .ok()
+        .filter(|(_, found)| (found.dev, found.ino) == (status.dev, status.ino));
     if let Some((fd, _)) = &held {
         for _ in 0..100 {
             if evidence::try_take_name(fd.as_fd()) {
