@@ -17,10 +17,11 @@ pub(crate) const TRIP: &str = "spsc/trip/outlive";
 pub(crate) const SINGLE: &str = "spsc/single/outlive";
 pub(crate) const SINGLE_RTRB: &str = "spsc/single/rtrb";
 pub(crate) const SINGLE_PLAIN: &str = "spsc/single/plain";
-pub(crate) const BATCH_64: &str = "spsc/64/outlive";
+/// In place on both sides, as rtrb's chunks and the stream are: the mode that trusts its peers, as threads do.
+pub(crate) const BATCH_64: &str = "spsc/64/trusted";
 pub(crate) const BATCH_64_RTRB: &str = "spsc/64/rtrb";
-pub(crate) const BATCH_256: &str = "spsc/256/outlive";
-pub(crate) const BATCH_256_LARGE: &str = "spsc/256l/outlive";
+pub(crate) const BATCH_256: &str = "spsc/256/trusted";
+pub(crate) const BATCH_256_LARGE: &str = "spsc/256l/trusted";
 pub(crate) const BLOCKED: &str = "spsc/blocked/outlive";
 
 /// Slots of all rings here, if nothing else is said: 8 KiB of 8-byte messages.
@@ -114,7 +115,7 @@ fn batches_of_64() -> Vec<Case> {
     let of = |id, who| spsc(id, "batch of 64", who, "8 B, 1024 slots");
     vec![
         of(BATCH_64_RTRB, "rtrb, threads").per_second(|s| batch(s, &Rtrb::new(SLOTS), BATCHED, 64)),
-        of(BATCH_64, "outlive")
+        of("spsc/64/checked", "outlive")
             .per_second(|s| batch(s, &Grants(Outlive::new(SLOTS, 8)?), BATCHED, 64))
             .against(&[BATCH_64_RTRB, PLAIN]),
         of(PLAIN, "reference")
@@ -123,7 +124,7 @@ fn batches_of_64() -> Vec<Case> {
         of("spsc/64/slices", "outlive, slices")
             .per_second(|s| batch(s, &Slices(Outlive::new(SLOTS, 8)?), BATCHED, 64))
             .against(&[BATCH_64_RTRB, PLAIN]),
-        of("spsc/64/trusted", "outlive, Trusted")
+        of(BATCH_64, "outlive, Trusted")
             .per_second(|s| batch(s, &Vouched(Outlive::new(SLOTS, 8)?), BATCHED, 64))
             .against(&[BATCH_64_RTRB, PLAIN]),
     ]
@@ -134,7 +135,7 @@ fn batches_of_256() -> Vec<Case> {
     const PLAIN: &str = "spsc/256/plain";
     let of = |id, who| spsc(id, "batch of 256", who, "8 B, 1024 slots");
     vec![
-        of(BATCH_256, "outlive")
+        of("spsc/256/checked", "outlive")
             .per_second(|s| batch(s, &Grants(Outlive::new(SLOTS, 8)?), BATCHED, 256))
             .against(&[limits::STREAM_8K, RTRB, PLAIN]),
         of(PLAIN, "reference")
@@ -146,7 +147,7 @@ fn batches_of_256() -> Vec<Case> {
         of("spsc/256/slices", "outlive, slices")
             .per_second(|s| batch(s, &Slices(Outlive::new(SLOTS, 8)?), BATCHED, 256))
             .against(&[limits::STREAM_8K, RTRB, PLAIN]),
-        of("spsc/256/trusted", "outlive, Trusted")
+        of(BATCH_256, "outlive, Trusted")
             .per_second(|s| batch(s, &Vouched(Outlive::new(SLOTS, 8)?), BATCHED, 256))
             .against(&[limits::STREAM_8K, RTRB, PLAIN]),
     ]
@@ -157,7 +158,7 @@ fn large_batches() -> Vec<Case> {
     const PLAIN: &str = "spsc/256l/plain";
     let of = |id, who| spsc(id, "batch of 256", who, "8 B, 32768 slots");
     vec![
-        of(BATCH_256_LARGE, "outlive")
+        of("spsc/256l/checked", "outlive")
             .per_second(|s| batch(s, &Grants(Outlive::new(LARGE, 8)?), BATCHED, 256))
             .against(&[limits::STREAM_256K, RTRB, PLAIN]),
         of(PLAIN, "reference")
@@ -166,7 +167,7 @@ fn large_batches() -> Vec<Case> {
         of(RTRB, "rtrb, threads")
             .per_second(|s| batch(s, &Rtrb::new(LARGE), BATCHED, 256))
             .against(&[limits::STREAM_256K]),
-        of("spsc/256l/trusted", "outlive, Trusted")
+        of(BATCH_256_LARGE, "outlive, Trusted")
             .per_second(|s| batch(s, &Vouched(Outlive::new(LARGE, 8)?), BATCHED, 256))
             .against(&[limits::STREAM_256K, RTRB, PLAIN]),
     ]
