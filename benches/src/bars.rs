@@ -94,7 +94,13 @@ fn all() -> Vec<Bar> {
             0.95,
             ratio(spsc::SINGLE, spsc::SINGLE_PLAIN),
         ),
-        bar("spsc", "batch of 64, 8 B, in place / rtrb", AtLeast, 1.0, ratio(spsc::BATCH_64, spsc::BATCH_64_RTRB)),
+        bar(
+            "spsc",
+            "batch of 64, 8 B, in place / rtrb",
+            AtLeast,
+            1.0,
+            ratio(spsc::BATCH_64, spsc::BATCH_64_RTRB),
+        ),
         bar(
             "spsc",
             "batch of 256, 8 B, in place / stream, ring of 8 KiB",
