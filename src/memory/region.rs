@@ -195,6 +195,7 @@ impl Region {
         let place = self.place::<T>(at)?;
         #[cfg(not(loom))]
         {
+            let value = core::mem::ManuallyDrop::new(value); // its bytes move
             let value: *const u32 = (&raw const value).cast();
             let count = size_of::<T>() / 4;
             // SAFETY: I6 - `count` words of a value without padding, aligned to one of them.

@@ -310,9 +310,9 @@ fn join_region(
     let mut cell = Some(Cell::take()?);
     let mut patience = Patience::new();
     loop {
-        // [A10]
         let gone = || -> Result<bool> {
-            Ok(plan.temporary && region.get::<Header>(0)?.gone.load(Ordering::Acquire) != 0)
+            let gone = region.get::<Header>(0)?.gone.load(Ordering::Acquire); // [A10]
+            Ok(plan.temporary && gone != 0)
         };
         let contended = match claim_by_byte(&region, &plan, &me, caps, another)? {
             Ok((owner, generation, anchor)) => {
