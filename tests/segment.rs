@@ -1,7 +1,6 @@
 //! Promise: a segment introduces itself, is never half visible, and refuses what it is not with a typed error.
 
 #![cfg(not(loom))]
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::io::Write;
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -165,7 +164,8 @@ fn the_mode_is_what_was_asked_for() {
 #[test]
 fn foreign_and_malformed_objects_are_refused_and_not_removed() {
     let name = Name::file("foreign");
-    for content in [&b""[..], b"x", &[0; 4096], &[0xff; 70_000]] {
+    let (zeros, ones) = (vec![0; 4096], vec![0xff; 70_000]);
+    for content in [&b""[..], b"x", &zeros, &ones] {
         std::fs::File::create(name.path()).unwrap().write_all(content).unwrap();
         let error = Segment::open(name.address()).unwrap_err();
         assert!(matches!(error, Error::Foreign { .. }), "{error}");
