@@ -6,8 +6,6 @@
 //!
 //! Not in the model: memory orderings, deaths and slices. A state without successors is what would last for ever.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use std::collections::HashSet;
 
 /// The word: how many wake-ups there were, and whether somebody may sleep.
