@@ -14,7 +14,7 @@
 //!
 //! 1. every process that can write this memory runs this protocol with the same payload definitions;
 //! 2. nobody writes the memory otherwise, or truncates the object behind it;
-//! 3. no attachment is declared dead by `testing::kill` while its guards live.
+//! 3. no attachment is declared dead by `testing::kill`, and no process forks, while slices of its guards live.
 //!
 //! Being killed breaks none of these: a process may die at any instruction in either mode.
 //!

@@ -143,6 +143,7 @@ impl Role {
                 }
                 Some(_) => {}
             }
+            attached.check()?;
             let mine = Word::new(seen.epoch().wrapping_add(1), State::Open(attached.owner()));
             if self.word.compare_exchange(seen.0, mine.0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                 // [L2]

@@ -315,7 +315,8 @@ pub mod testing {
 
     /// From now on this attachment is dead to all others, and its handles refuse with `Fault::Killed`.
     ///
-    /// For segments on the heap: elsewhere the kernel says who is dead.
+    /// For segments on the heap: elsewhere the kernel says who is dead. An operation of that attachment which is under way
+    /// in another thread may still complete, as no operation of a process does that was really killed: let it be idle.
     ///
     /// ```
     /// use outlive::{Error, Segment, ring::spsc, testing};

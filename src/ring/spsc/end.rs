@@ -92,6 +92,7 @@ impl<S: Side> End<S> {
         let cell = attached.hot_cell()?;
         let header = attached.region().get::<Header>(at)?;
         let role = S::role(header);
+        let slots = plan.place_of_slots(object)?;
         let lease = match patience {
             Patience::None => role.try_take(attached, at)?.map_err(|owner| Error::Busy { owner })?,
             Patience::Until(wait) => role.take(attached, at, &Deadline::after(wait))?,
@@ -100,7 +101,7 @@ impl<S: Side> End<S> {
             hot: NonNull::from(&*cell),
             header: NonNull::from(header),
             mask: plan.capacity - 1,
-            slots: plan.place_of_slots(object)?,
+            slots,
             reach: 0,
             asymmetric: attached.asymmetric(),
             how: Wait::default(),
@@ -117,7 +118,8 @@ impl<S: Side> End<S> {
         match end.resume() {
             Ok(()) => Ok(end),
             Err(fault) => {
-                end.leave(State::Vacant);
+                // Not vacant: then the peer would wait for somebody to come, instead of hearing that nobody will.
+                end.leave(State::Died(attached.owner()));
                 Err(fault.into())
             }
         }
@@ -237,6 +239,10 @@ impl<S: Side> End<S> {
                 return None;
             }
             words[LIMIT].set(limit);
+            if words[HERE].get() == 0 {
+                words[LIMIT].set(0); // killed while an operation was under way, which has left a position behind the wipe
+                return None;
+            }
         }
         Some(Turn { hot, position })
     }

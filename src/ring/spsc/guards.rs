@@ -91,6 +91,9 @@ impl<'a, T: Payload<M>, M: Trust> Grant<'a, T, M> {
         let mut filled = self.filled;
         let values = values.into_iter().take(self.left());
         for value in values {
+            if !self.sender.end.is_here() {
+                break; // the iterator has forked, or killed us
+            }
             // SAFETY: R-I2 - a free slot of the grant: no more are taken than there are.
             unsafe { <T as Admitted<M>>::store(&self.sender.slots, self.first + filled, value) };
             filled += 1;
@@ -148,7 +151,8 @@ impl<T: Shared> Grant<'_, T, Trusted> {
     where
         T: AnyBitPattern,
     {
-        self.filled += self.left();
+        let here = self.sender.end.is_here();
+        self.filled = if here { self.capacity } else { 0 }; // in a forked child the slots are the parent's
         // SAFETY: R-I2 - the slots of the grant, as in `spare`.
         let slots = unsafe { self.sender.slots.slice_mut(self.first, self.filled) };
         // SAFETY: R-I2 - the same slots: shared memory is initialised, and any bytes are a `T`; the borrow is handed on.
@@ -187,16 +191,16 @@ impl<'a, T: Payload<M>, M: Trust> Items<'a, T, M> {
         Self { receiver, position, first, len }
     }
 
-    /// How many there are.
+    /// How many there are; none in a forked child, and after `testing::kill`.
     #[inline]
     pub fn len(&self) -> usize {
-        self.len
+        if self.receiver.end.is_here() { self.len } else { 0 }
     }
 
     /// Whether there are none, which were asked for then.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// Consumes all of them, and says how many: 0 in a forked child, and after `testing::kill`.
@@ -217,14 +221,14 @@ impl<T: Payload<Checked>> Items<'_, T, Checked> {
     #[inline]
     pub fn get(&self, i: usize) -> Option<T> {
         // SAFETY: R-I2 - one of the messages.
-        (i < self.len)
+        (i < self.len())
             .then(|| unsafe { <T as Admitted<Checked>>::load(&self.receiver.slots, self.first + i) })
     }
 
     /// Copies of all messages.
     #[inline]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = T> {
-        (self.first..self.first + self.len).map(|slot| {
+        (self.first..self.first + self.len()).map(|slot| {
             // SAFETY: R-I2 - one of the messages.
             unsafe { <T as Admitted<Checked>>::load(&self.receiver.slots, slot) }
         })
@@ -247,7 +251,7 @@ impl<T: Payload<Checked>> Items<'_, T, Checked> {
     /// ```
     #[inline]
     pub fn copy_to(&self, into: &mut [T]) -> usize {
-        let n = into.len().min(self.len);
+        let n = into.len().min(self.len());
         // SAFETY: R-I7 - the first `n` of the caller's values.
         let into = unsafe { core::slice::from_raw_parts_mut(into.as_mut_ptr().cast::<MaybeUninit<T>>(), n) };
         // SAFETY: R-I2 - the first `n` messages.
@@ -263,7 +267,7 @@ impl<T: Shared> core::ops::Deref for Items<'_, T, Trusted> {
     fn deref(&self) -> &[T] {
         // SAFETY: R-I2 - messages that were written as `T`, and that nobody writes before they are released, by the
         // contract of trust; the slice borrows the guard.
-        unsafe { self.receiver.slots.slice(self.first, self.len) }
+        unsafe { self.receiver.slots.slice(self.first, self.len()) }
     }
 }
 

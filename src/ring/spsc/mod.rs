@@ -49,8 +49,9 @@
 //! slot is read from the ring.
 //!
 //! # Invariants
-//! R-I1  The slots of a ring are used by rings of one payload type, in one mode within a process: the directory compares
-//!       schemas, and the mode is the segment's.
+//! R-I1  The slots of a ring are used by rings of one payload type: the directory compares schemas. Checked and trusted
+//!       handles on one ring meet only where somebody has vouched, by `Segment::trust`, that all keep the protocol, which
+//!       keeps their accesses apart.
 //! R-I2  `head <= tail <= head + capacity`, modulo 2^64. Slots at positions head..tail hold messages, which are the
 //!       receiver's; the others are the sender's. An end works on positions from its own to its limit only.
 //! R-I3  Only the sender's role writes `tail`, only the receiver's `head`, and neither goes back.

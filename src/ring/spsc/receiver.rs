@@ -53,7 +53,7 @@ impl<T: Payload<M>, M: Trust> Receiver<T, M> {
     /// * `Empty`.
     /// * `Closed`: the sender has closed, and everything was received.
     /// * `PeerDied`: the sender is dead, and everything that it committed was received. Found by the second look at the
-    ///   latest, if 10 ms lie in between.
+    ///   latest, if 20 ms lie in between.
     /// * `Fault`: `Corrupt`, `Forked`, `Killed`.
     #[inline]
     pub fn try_recv(&mut self) -> Result<T, RecvError> {

@@ -54,7 +54,7 @@ impl<T: Payload<M>, M: Trust> Sender<T, M> {
     /// * `Full`.
     /// * `Closed`: the receiver has closed. At once, even if there is room, as for a pipe without readers; the message
     ///   after the one during which it closed is the first that may be refused.
-    /// * `PeerDied`: full, and the receiver is dead. Found by the second look at the latest, if 10 ms lie in between.
+    /// * `PeerDied`: full, and the receiver is dead. Found by the second look at the latest, if 20 ms lie in between.
     /// * `Fault`: `Corrupt`, `Forked`, `Killed`.
     #[inline]
     pub fn try_send(&mut self, value: T) -> Result<(), SendError<T>> {
