@@ -19,7 +19,7 @@ mod expand;
 /// one makes another type of it, which does not open what the old one created.
 ///
 /// # Attributes
-/// * `#[shared(concurrent)]` on a struct: implements `Concurrent` too. All fields have to be `Concurrent`, and the
+/// * `#[shared(concurrent)]` on a struct: implements `Concurrent` too. All fields have to be `Concurrent`, without padding, and the
 ///   struct `Default`.
 /// * `#[shared(crate = "some::path")]`: where the crate `outlive` is, if not at `::outlive`.
 #[proc_macro_derive(Shared, attributes(shared))]

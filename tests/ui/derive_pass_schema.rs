@@ -97,6 +97,7 @@ where
 pub struct Counters {
     pub words: [AtomicU64; 3],
     pub flag: AtomicU32,
+    pub filler: AtomicU32, // no padding
     pub more: Pair<AtomicU32>,
 }
 
