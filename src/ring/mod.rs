@@ -4,9 +4,11 @@
 //! |---|---|---|
 //! | [`spsc`] | one, one | values of one type |
 //!
-//! What all rings with two ends have in common: positions that count messages since creation (`position`), the right to
+//! What all rings with two ends have in common: how an end works, waits and goes (`end`), positions that count messages since creation (`position`), the right to
 //! an end, which survives its holder (`lease`), and how long to wait (`wait`).
 
+#[allow(dead_code, reason = "what only rings of bytes need comes before them")]
+mod end;
 mod lease;
 mod position;
 pub mod spsc;

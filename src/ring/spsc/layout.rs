@@ -4,13 +4,12 @@ use core::alloc::Layout;
 use core::ptr::NonNull;
 
 use crate::error::{Error, Fault, Result};
-use crate::memory::{CacheLine, Control, Region};
+use crate::memory::Region;
 use crate::payload::Shared;
-use crate::ring::lease::Role;
+use crate::ring::end::Header;
 use crate::ring::position::{MAX_CAPACITY, index};
 use crate::segment::directory::ObjectHandle;
-use crate::shim::{AtomicU64, Ordering, Slots};
-use crate::sync::EventCount;
+use crate::shim::Slots;
 
 /// "OUTLSPSC".
 const MAGIC: u64 = u64::from_le_bytes(*b"OUTLSPSC");
@@ -18,76 +17,6 @@ const MAGIC: u64 = u64::from_le_bytes(*b"OUTLSPSC");
 const VERSION: u64 = 1;
 /// The slots begin on a line of their own, whatever `T` is.
 const LINE: u64 = 128;
-
-/// The head of a ring. Each word that is written has a line for itself and for those who read it together.
-#[derive(Debug, Default)]
-#[repr(C)]
-pub(super) struct Header {
-    constants: CacheLine<Constants>,
-    /// The next position to send. Written by the sender only.
-    pub(super) tail: CacheLine<AtomicU64>,
-    /// The next position to receive. Written by the receiver only.
-    pub(super) head: CacheLine<AtomicU64>,
-    /// Who may send.
-    pub(super) sender: CacheLine<Role>,
-    /// Who may receive.
-    pub(super) receiver: CacheLine<Role>,
-    /// The receiver sleeps on it, the sender notifies.
-    pub(super) items: CacheLine<EventCount>,
-    /// The sender sleeps on it, the receiver notifies.
-    pub(super) space: CacheLine<EventCount>,
-    /// For later: the rows to be woken through their doorbells, and statistics.
-    reserved: CacheLine<Reserved>,
-}
-
-// SAFETY: cache lines of atomics, and of structs of atomics.
-unsafe impl Control for Header {}
-
-/// Written by the creator, never again.
-#[derive(Debug, Default)]
-#[repr(C)]
-struct Constants {
-    magic: AtomicU64,
-    version: AtomicU64,
-    capacity: AtomicU64,
-    size: AtomicU64,
-    align: AtomicU64,
-    schema: AtomicU64,
-    data_at: AtomicU64,
-    total: AtomicU64,
-}
-
-// SAFETY: atomics.
-unsafe impl Control for Constants {}
-
-#[derive(Debug, Default)]
-#[repr(C)]
-struct Reserved {
-    waiting: AtomicU64,
-}
-
-// SAFETY: an atomic.
-unsafe impl Control for Reserved {}
-
-#[cfg(not(loom))]
-mod drawn {
-    use super::{Constants, Header};
-    use core::mem::offset_of;
-    use static_assertions::const_assert_eq;
-
-    const_assert_eq!(offset_of!(Header, constants), 0);
-    const_assert_eq!(offset_of!(Header, tail), 128);
-    const_assert_eq!(offset_of!(Header, head), 256);
-    const_assert_eq!(offset_of!(Header, sender), 384);
-    const_assert_eq!(offset_of!(Header, receiver), 512);
-    const_assert_eq!(offset_of!(Header, items), 640);
-    const_assert_eq!(offset_of!(Header, space), 768);
-    const_assert_eq!(offset_of!(Header, reserved), 896);
-    const_assert_eq!(size_of::<Header>(), 1024);
-    const_assert_eq!(offset_of!(Constants, capacity), 16);
-    const_assert_eq!(offset_of!(Constants, data_at), 48);
-    const_assert_eq!(offset_of!(Constants, total), 56);
-}
 
 /// What a ring of so many `T` looks like. A private copy: after `open` nothing of it is read from the segment again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,12 +57,7 @@ impl Plan {
 
     /// Makes an empty ring at `at`, whose first position is `start`. For its creator.
     pub(super) fn build<T: Shared>(&self, region: &Region, at: u64, start: u64) -> Result<(), Fault> {
-        let header = region.build::<Header>(at)?;
-        for (word, value) in header.constants.words().into_iter().zip(self.values()) {
-            word.store(value, Ordering::Relaxed); // [R1]
-        }
-        header.tail.store(start, Ordering::Relaxed); // [R1]
-        header.head.store(start, Ordering::Relaxed); // [R1]
+        Header::build(region, at, &self.values(), start)?;
         let data_at = at.saturating_add(self.data_at);
         let base = region.bytes(data_at, self.capacity.saturating_mul(self.size), self.align)?;
         // SAFETY: `bytes` has checked range and alignment; the bytes are the creator's alone, and then those of rings of
@@ -146,13 +70,7 @@ impl Plan {
     pub(super) fn verify(&self, object: &ObjectHandle) -> Result<(), Fault> {
         let at = object.at();
         let region = object.attached().region();
-        let header = region.get::<Header>(at)?;
-        for (word, value) in header.constants.words().into_iter().zip(self.values()) {
-            let found = word.load(Ordering::Relaxed); // [R1]
-            if found != value {
-                return Err(Fault::Corrupt { what: "a constant of a ring is wrong", at });
-            }
-        }
+        Header::verify(region, at, &self.values())?;
         if self.total > object.len() {
             return Err(Fault::Corrupt { what: "a ring is larger than its object", at });
         }
@@ -177,13 +95,6 @@ impl Plan {
 
     fn values(&self) -> [u64; 8] {
         [MAGIC, VERSION, self.capacity, self.size, self.align, self.schema, self.data_at, self.total]
-    }
-}
-
-impl Constants {
-    fn words(&self) -> [&AtomicU64; 8] {
-        let Self { magic, version, capacity, size, align, schema, data_at, total } = self;
-        [magic, version, capacity, size, align, schema, data_at, total]
     }
 }
 

@@ -54,17 +54,13 @@
 //!       keeps their accesses apart.
 //! R-I2  `head <= tail <= head + capacity`, modulo 2^64. Slots at positions head..tail hold messages, which are the
 //!       receiver's; the others are the sender's. An end works on positions from its own to its limit only.
-//! R-I3  Only the sender's role writes `tail`, only the receiver's `head`, and neither goes back.
-//! R-I4  What an end has computed its limit from was plausible: not behind, not farther than the ring is long.
-//! R-I5  An end's hot words lie in its hot cell, which lives as long as the end, and are atomics.
-//! R-I6  An end's header lies in the region that its object keeps mapped, was verified, and is atomics.
 //! R-I7  What a guard copies to is the caller's, and only values are written there.
 //!
 //! # Algorithm
 //! ```text
 //! send:     position == limit? slow path -> store the value -> tail = position + 1 -> W in `items`? wake
 //! recv:     position == limit? slow path -> load the value  -> head = position + 1 -> W in `space`? wake
-//! slow:     may I act (not forked, not killed)? -> limit anew from the peer's position -> more than before: go on
+//! slow:     may I act (not forked, not killed)? -> limit anew from the peer's position -> enough now: go on
 //!           peer's role, verdict (is it dead?), then its position once more: what it did before it ended is not lost
 //! ```
 //! **Closing.** A receiver that closes is to be noticed by a sender that has room (`EPIPE`), which looks at nothing but its
@@ -75,16 +71,8 @@
 //! path asks the attachment. A guard commits only what lies within the limit: in a child nothing.
 //!
 //! # Orderings
-//! | tag | operation                        | order            | pairs  | because                                                |
-//! |-----|----------------------------------|------------------|--------|--------------------------------------------------------|
-//! | R1  | constants, first positions       | Relaxed          | -      | ordered by the directory's entry, Release to Acquire   |
-//! | R2  | publish own position             | Release          | R3     | sender: the bytes before the tail that names them; receiver: the last use of a slot before it is free |
-//! | R3  | read the peer's position         | Acquire          | R2     | see R2                                                 |
-//! | R4  | read own position at take-over   | Acquire          | R2     | the last holder's. Its role, or its death, orders it already: this is for readers |
-//! | R5  | look whether the peer has moved  | Relaxed          | -      | a hint: R3 follows                                     |
-//!
-//! Between R2 and the look for sleepers, and between announcing a sleeper and R3, lie the eventcount's barriers. Roles
-//! have a table of their own, in the private module `lease`.
+//! Own position: stored with Release, after the last use of what it gives away; the peer's: loaded with Acquire. The tables of
+//! orderings stand in the private modules `end` and `lease`, which all rings with two ends share.
 //!
 //! # Crashes
 //! | dies                                       | left                  | seen by            | outcome                                |
@@ -106,7 +94,6 @@
 //! `loom-tests/tests/spsc.rs` (orderings, deaths at every write, roles), `loom-tests/tests/event.rs` (sleeping), the
 //! tests of this module (corrupt words, the wrap of positions).
 
-mod end;
 mod guards;
 mod layout;
 mod receiver;

@@ -6,13 +6,13 @@ use core::time::Duration;
 use crate::error::RecvError;
 use crate::payload::Payload;
 use crate::payload::sealed::Admitted;
+use crate::ring::end::{End, Receiving, Turn, Waiting};
 use crate::ring::lease::State;
 use crate::segment::Owner;
 use crate::shim::Slots;
 use crate::trust::{Checked, Trust};
 
 use super::Wait;
-use super::end::{End, Receiving, Turn, Waiting};
 use super::guards::Items;
 
 /// The right to receive, and its holder: see [`Ring::try_receiver`](super::Ring::try_receiver).

@@ -7,14 +7,14 @@ use core::time::Duration;
 use crate::error::{Error, Result};
 use crate::memory::Region;
 use crate::payload::{self, Payload};
+use crate::ring::end::{End, Header, Patience, Side, sweep};
 use crate::ring::position::{START, count, index};
 use crate::segment::directory::{self, Kind, Mode, ObjectHandle, Spec};
 use crate::segment::{Owner, Segment};
-use crate::shim::{Ordering, Slots};
+use crate::shim::Slots;
 use crate::trust::{Checked, Trust};
 
-use super::end::{End, Patience, Side, alarm};
-use super::layout::{Header, Plan};
+use super::layout::Plan;
 use super::receiver::Receiver;
 use super::sender::Sender;
 
@@ -90,20 +90,6 @@ pub struct Stats {
 
 /// How a ring is repaired after a death.
 pub(crate) static KIND: Kind = Kind { tag: 2, name: "spsc ring", sweep };
-
-/// Notes the deaths in the roles, and wakes everybody who may have waited for the dead.
-fn sweep(region: &Region, at: u64, len: u64, dead: &dyn Fn(Owner) -> bool) {
-    if len < size_of::<Header>() as u64 {
-        return;
-    }
-    let Ok(header) = region.get::<Header>(at) else { return };
-    for role in [&*header.sender, &*header.receiver] {
-        if role.sweep(dead) {
-            alarm(header);
-            role.alarm();
-        }
-    }
-}
 
 impl<T: Payload<M>, M: Trust> Ring<T, M> {
     /// Makes the ring; its name must be free.
@@ -199,8 +185,7 @@ impl<T: Payload<M>, M: Trust> Ring<T, M> {
                 receivers: 0,
             };
         };
-        let head = header.head.load(Ordering::Acquire); // [R3]
-        let tail = header.tail.load(Ordering::Acquire); // [R3]
+        let (head, tail) = (header.head.look(), header.tail.look());
         let [sending, receiving] = [header.sender.look(), header.receiver.look()];
         Stats {
             capacity,
@@ -301,7 +286,7 @@ impl<T: Payload<M>, M: Trust> Ring<T, M> {
     }
 
     fn take<S: Side>(&self, patience: Patience) -> Result<End<S>> {
-        End::take(&self.object, &self.plan, patience)
+        End::take(&self.object, self.plan.capacity, self.plan.place_of_slots(&self.object)?, patience)
     }
 
     /// What peers may write, for tests.

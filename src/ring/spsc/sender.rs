@@ -6,6 +6,7 @@ use core::time::Duration;
 use crate::error::SendError;
 use crate::payload::Payload;
 use crate::payload::sealed::Admitted;
+use crate::ring::end::{End, Sending, Turn, Waiting};
 use crate::ring::lease::State;
 use crate::ring::position::{index, until_wrap};
 use crate::segment::Owner;
@@ -13,7 +14,6 @@ use crate::shim::Slots;
 use crate::trust::{Checked, Trust};
 
 use super::Wait;
-use super::end::{End, Sending, Turn, Waiting};
 use super::guards::Grant;
 
 /// The right to send, and its holder: see [`Ring::try_sender`](super::Ring::try_sender).

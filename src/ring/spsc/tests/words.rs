@@ -3,10 +3,10 @@
 use core::time::Duration;
 
 use super::super::Ring;
-use super::super::layout::Header;
 use super::{ends, ring};
 use crate::Error;
 use crate::error::{Fault, RecvError, SendError};
+use crate::ring::end::Header;
 use crate::ring::position::START;
 use crate::shim::Ordering;
 
@@ -80,9 +80,9 @@ fn contradicting_positions_are_corrupt_for_good() {
         sender.try_send_slice(&[1, 2, 3, 4]).unwrap();
         receiver.try_recv().unwrap();
         let (head, tail) = (&ring.header().head, &ring.header().tail);
-        let (was, then) = (head.load(Ordering::Relaxed), tail.load(Ordering::Relaxed)); // one thread
-        head.store(was.wrapping_add(by), Ordering::Relaxed); // one thread
-        tail.store(then.wrapping_add(by), Ordering::Relaxed); // one thread
+        let (was, then) = (head.look(), tail.look());
+        head.plant(was.wrapping_add(by));
+        tail.plant(then.wrapping_add(by));
         for _ in 0..3 {
             let refused = sender.try_send(5);
             assert!(matches!(refused, Err(SendError::Fault(5, Fault::Corrupt { .. }))), "{by:x} {refused:?}");
@@ -93,12 +93,12 @@ fn contradicting_positions_are_corrupt_for_good() {
         }
         assert!(taken <= 3);
         assert!(matches!(receiver.recv(), Err(RecvError::Fault(Fault::Corrupt { .. }))));
-        head.store(was, Ordering::Relaxed); // one thread
+        head.plant(was);
         assert!(matches!(sender.try_send(5), Err(SendError::Fault(5, Fault::Corrupt { .. }))), "for good");
-        tail.store(then.wrapping_add(9), Ordering::Relaxed); // one thread
+        tail.plant(then.wrapping_add(9));
         drop((sender, receiver));
         assert!(is_corrupt(&ring.try_sender()) && is_corrupt(&ring.try_receiver()));
-        tail.store(then, Ordering::Relaxed); // one thread
+        tail.plant(then);
         assert!(ring.try_sender().is_ok() && ring.try_receiver().is_ok(), "no role was lost");
     }
 }

@@ -14,7 +14,7 @@ use super::{End, LIMIT, Side, Turn};
 
 /// Why an end has no slot for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::ring::spsc) enum Stuck {
+pub(in crate::ring) enum Stuck {
     /// Its peer has not come that far.
     Yet,
     Closed,
@@ -24,7 +24,7 @@ pub(in crate::ring::spsc) enum Stuck {
 
 impl Stuck {
     /// To a sender, who gets its value back.
-    pub(in crate::ring::spsc) fn refuse<T>(self, value: T) -> SendError<T> {
+    pub(in crate::ring) fn refuse<T>(self, value: T) -> SendError<T> {
         SendError::from(self).map(|()| value)
     }
 }
@@ -71,14 +71,14 @@ const PATIENCE: Duration = Duration::from_millis(10);
 
 /// Whether to wait for the first slot, and how long.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::ring::spsc) enum Waiting {
+pub(in crate::ring) enum Waiting {
     No,
     For(Option<Duration>),
 }
 
 impl<S: Side> End<S> {
-    /// The next position, whose slot is ours, when there was none; or why not.
-    pub(in crate::ring::spsc) fn stuck(&mut self, waiting: Waiting) -> Result<Turn, Stuck> {
+    /// The next position, when as much as is needed is ours from there; or why not.
+    pub(in crate::ring) fn stuck(&mut self, waiting: Waiting) -> Result<Turn, Stuck> {
         let (hot, position) = (self.hot, self.position());
         match waiting {
             Waiting::No => self.refresh(Ask::Later).map(|_| ())?,
@@ -87,7 +87,7 @@ impl<S: Side> End<S> {
         Ok(Turn { hot, position })
     }
 
-    /// Looks at everything: how many slots there are now, at least one; or why not.
+    /// Looks at everything: how many units there are now, as many as are needed; or why not.
     fn refresh(&mut self, ask: Ask) -> Result<u64, Stuck> {
         self.attached().check()?;
         if let Some(fault) = self.fault {
@@ -111,7 +111,7 @@ impl<S: Side> End<S> {
             return Err(Stuck::Closed);
         }
         let ready = self.reload()?;
-        if ready > 0 {
+        if ready >= self.need {
             self.since = None;
             return Ok(ready);
         }
@@ -119,8 +119,8 @@ impl<S: Side> End<S> {
         let role = S::peer_role(self.header()).look();
         let Some(verdict) = self.verdict(role, ask)? else { return Err(Stuck::Yet) };
         match self.reload()? {
-            0 => Err(verdict),
-            ready => Ok(ready),
+            ready if ready >= self.need => Ok(ready),
+            _ => Err(verdict),
         }
     }
 
@@ -166,12 +166,28 @@ impl<S: Side> End<S> {
         }
     }
 
-    /// Whether the peer's position is another than at the last look. Only a hint: what it is says `reload`.
+    /// Whether the peer's position is another than at the last look, and far enough. Only a hint: what it is says `reload`.
     #[inline]
     fn moved(&self) -> bool {
         self.look_ahead();
-        let peers = S::peers(self.header()).load(Ordering::Relaxed); // [R5]
-        S::limit(peers, self.capacity()) != self.hot()[LIMIT].get()
+        let peers = S::peers(self.header()).position().load(Ordering::Relaxed); // [R5]
+        let limit = S::limit(peers, self.capacity());
+        limit != self.hot()[LIMIT].get() && limit.wrapping_sub(self.position()) >= self.need
+    }
+
+    /// Whether there is enough now, without a look at anything else.
+    fn has_come(&mut self) -> bool {
+        let (position, limit) = (self.position(), self.peers_limit());
+        let room = limit.wrapping_sub(position);
+        if room < self.need || room > self.reach {
+            return false;
+        }
+        self.hot()[LIMIT].set(limit);
+        if !self.is_here() {
+            self.hot()[LIMIT].set(0); // killed in between: this was not ours to change
+            return false;
+        }
+        true
     }
 
     fn wait(&mut self, deadline: &Deadline) -> Result<(), Stuck> {
@@ -190,7 +206,7 @@ impl<S: Side> End<S> {
         let mut spins = core::mem::replace(&mut self.spins, Spins::new());
         let moved = spins.spin(|| self.moved());
         self.spins = spins;
-        if moved && self.next().is_some() {
+        if moved && self.has_come() {
             self.since = None;
             return Ok(());
         }
@@ -226,7 +242,7 @@ impl<S: Side> End<S> {
             }
             for _ in 0..LOOKS {
                 if self.moved() {
-                    if self.next().is_some() {
+                    if self.has_come() {
                         self.since = None;
                         return Ok(());
                     }

@@ -1,7 +1,75 @@
-//! One end of a ring, whatever its slots hold: positions, waiting, verdicts, and the way out.
+//! One end of a ring that has two, whatever it carries: positions, waiting, verdicts, and the way out.
 //!
+//! # Answers
+//! "How far may I go, and if no farther: why not?" for a sender and a receiver who share a few words, and for whoever comes
+//! after one of them. What a position counts is the ring's: messages ([`spsc`](super::spsc)), or bytes.
+//!
+//! # Layout
+//! ```text
+//!    0          128     256     384           512             640      768      896        1024
+//!    | constants | tail  | head  | sender's    | receiver's    | items   | space  | reserved | what the ring carries ...
+//!    |           |       |       | role        | role          |         |        |          |
+//!      creator     sender  recv.   who may send  who may recv.   receiver  sender   zero
+//!                                                                sleeps    sleeps
+//!
+//!    tail, head: 0 position   8 mark { position, count }   24 mark { position, count }
+//!    role:       0 epoch:32 | state:8 | owner:24      8 eventcount of those who wait for the role
+//! ```
 //! The two ends are mirror images. Each works from its own position up to its limit, publishes its position, and looks
 //! at its peer's only when the limit is reached; [`Side`] says which words these are.
+//!
+//! # Invariants
+//! R-I2  `head <= tail <= head + capacity`, modulo 2^64. What lies at positions head..tail is the receiver's; the rest is
+//!       the sender's. An end works on positions from its own to its limit only.
+//! R-I3  Only the sender's role writes `tail`, only the receiver's `head`, and neither goes back.
+//! R-I4  What an end has computed its limit from was plausible: not behind, not farther than the ring is long.
+//! R-I5  An end's hot words lie in its hot cell, which lives as long as the end, and are atomics.
+//! R-I6  An end's header lies in the region that its object keeps mapped, was verified, and is atomics.
+//! R-I8  Of the two marks of an end that uses them, one belongs to the published position; the other one is written
+//!       before the next position is published, and then belongs to that.
+//!
+//! # Algorithm
+//! ```text
+//! send:     position == limit? slow path -> store the value -> tail = position + 1 -> W in `items`? wake
+//! recv:     position == limit? slow path -> load the value  -> head = position + 1 -> W in `space`? wake
+//! slow:     may I act (not forked, not killed)? -> limit anew from the peer's position -> enough now: go on
+//!           peer's role, verdict (is it dead?), then its position once more: what it did before it ended is not lost
+//! ```
+//! **Marks.** Where positions are bytes, users want to know how many records there were. The count stands beside the
+//! position, twice: the sender of record n writes mark n mod 2, and then publishes. Whoever takes over looks for the mark
+//! of the position that is published: the last holder died before the publication, and the older mark is it; or after it.
+//!
+//! **Closing.** A receiver that closes is to be noticed by a sender that has room (`EPIPE`), which looks at nothing but its
+//! private limit and `items`. So the alarm sets W there: the sender's next message finds W, goes to wake a receiver, and
+//! forgets its limit; the message after that takes the slow path, and finds the role CLOSED. No instruction was added.
+//!
+//! **Forks.** Position and limit lie in memory that `fork` wipes. In a child both are 0, there is no slot, and the slow
+//! path asks the attachment. A guard commits only what lies within the limit: in a child nothing.
+//!
+//! # Orderings
+//! | tag | operation                        | order            | pairs  | because                                                |
+//! |-----|----------------------------------|------------------|--------|--------------------------------------------------------|
+//! | R1  | constants, first positions       | Relaxed          | -      | ordered by the directory's entry, Release to Acquire   |
+//! | R2  | publish own position             | Release          | R3     | sender: the bytes before the tail that names them; receiver: the last use of a slot before it is free |
+//! | R3  | read the peer's position         | Acquire          | R2     | see R2                                                 |
+//! | R4  | read own position at take-over   | Acquire          | R2     | the last holder's. Its role, or its death, orders it already: this is for readers |
+//! | R5  | look whether the peer has moved  | Relaxed          | -      | a hint: R3 follows                                     |
+//! | R6  | marks                            | Relaxed          | R2, R4 | ordered by the position that they belong to            |
+//!
+//! Between R2 and the look for sleepers, and between announcing a sleeper and R3, lie the eventcount's barriers. Roles
+//! have a table of their own, in `lease`.
+//!
+//! # Crashes
+//! | dies                                       | left                  | seen by            | outcome                                |
+//! |--------------------------------------------|-----------------------|--------------------|----------------------------------------|
+//! | sender, before R2                          | bytes where nobody looks, a mark of a position that is not published | nobody | never sent; the successor writes over both |
+//! | sender, after R2, before the wake          | a message             | receiver           | received, after a slice at the latest  |
+//! | receiver, before R2                        | the messages, a mark as above | its successor | received again                      |
+//! | receiver, after R2, before the wake        | room                  | sender             | used, after a slice at the latest      |
+//! | sender, between the receiver's look at `tail` and its verdict | a message | receiver      | found by the look after the verdict    |
+//! | either, with its role                      | OPEN, of the dead     | peer, successor, sweep | `PeerDied`, or taken over          |
+//! | either, while it sleeps                    | W                     | its peer           | one vain wake                          |
+//! | whoever closes, before its alarm           | CLOSED                | peer               | seen when it is stuck, or after a slice |
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -18,11 +86,11 @@ use crate::shim::clock::Deadline;
 use crate::shim::{self, Ordering, PrivateU64};
 use crate::sync::Seen;
 
-use super::layout::{Header, Plan};
-
+mod header;
 mod side;
 mod stuck;
 
+pub(super) use header::{Header, sweep};
 pub(super) use side::{Receiving, Sending, Side};
 pub(super) use stuck::{Stuck, Waiting};
 
@@ -36,20 +104,20 @@ const POSITION: usize = 2;
 
 /// The position that an operation works on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Turn {
+pub(in crate::ring) struct Turn {
     hot: NonNull<[PrivateU64; 16]>,
-    pub(super) position: u64,
+    pub(in crate::ring) position: u64,
 }
 
 /// How long to wait for a role.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Patience {
+pub(in crate::ring) enum Patience {
     None,
     Until(Option<Duration>),
 }
 
 /// An end of a ring, and the right to it.
-pub(super) struct End<S: Side> {
+pub(in crate::ring) struct End<S: Side> {
     /// R-I5: position and limit, in `cell`. That is memory which fork and `testing::kill` wipe: then no slot is left, and the
     /// slow path asks the attachment. The fast path pays nothing for it.
     hot: NonNull<[PrivateU64; 16]>,
@@ -65,6 +133,8 @@ pub(super) struct End<S: Side> {
     succeeded: bool,
     left: bool,
     spins: Spins,
+    /// How many units the operation under way cannot do without.
+    need: u64,
     /// Since when nothing has happened.
     since: Option<Duration>,
     /// Final.
@@ -82,7 +152,14 @@ unsafe impl<S: Side> Send for End<S> {}
 
 impl<S: Side> End<S> {
     /// Takes the role, and goes on where its last holder stopped.
-    pub(super) fn take(object: &ObjectHandle, plan: &Plan, patience: Patience) -> Result<Self> {
+    ///
+    /// `capacity`: a power of two. `slots`: where the first position's unit lies, and bytes from each to the next.
+    pub(in crate::ring) fn take(
+        object: &ObjectHandle,
+        capacity: u64,
+        slots: (NonNull<u8>, usize),
+        patience: Patience,
+    ) -> Result<Self> {
         let attached = object.attached();
         attached.check()?;
         if attached.owner() == Owner::NOBODY {
@@ -92,7 +169,6 @@ impl<S: Side> End<S> {
         let cell = attached.hot_cell()?;
         let header = attached.region().get::<Header>(at)?;
         let role = S::role(header);
-        let slots = plan.place_of_slots(object)?;
         let lease = match patience {
             Patience::None => role.try_take(attached, at)?.map_err(|owner| Error::Busy { owner })?,
             Patience::Until(wait) => role.take(attached, at, &Deadline::after(wait))?,
@@ -100,7 +176,7 @@ impl<S: Side> End<S> {
         let mut end = Self {
             hot: NonNull::from(&*cell),
             header: NonNull::from(header),
-            mask: plan.capacity - 1,
+            mask: capacity - 1,
             slots,
             reach: 0,
             asymmetric: attached.asymmetric(),
@@ -108,6 +184,7 @@ impl<S: Side> End<S> {
             succeeded: false,
             left: false,
             spins: Spins::new(),
+            need: 1,
             since: None,
             fault: None,
             lease,
@@ -127,8 +204,8 @@ impl<S: Side> End<S> {
 
     /// The positions as the last holder left them. The first operation looks at everything.
     fn resume(&self) -> Result<(), Fault> {
-        let position = S::own(self.header()).load(Ordering::Acquire); // [R4]
-        let peers = S::peers(self.header()).load(Ordering::Acquire); // [R3]
+        let position = S::own(self.header()).position().load(Ordering::Acquire); // [R4]
+        let peers = S::peers(self.header()).position().load(Ordering::Acquire); // [R3]
         if !is_plausible(position, position, S::limit(peers, self.capacity()), self.capacity()) {
             return Err(self.impossible());
         }
@@ -157,7 +234,7 @@ impl<S: Side> End<S> {
     }
 
     #[inline]
-    pub(super) fn capacity(&self) -> u64 {
+    pub(in crate::ring) fn capacity(&self) -> u64 {
         self.mask + 1
     }
 
@@ -171,36 +248,36 @@ impl<S: Side> End<S> {
 
     /// The next position.
     #[inline]
-    pub(super) fn position(&self) -> u64 {
+    pub(in crate::ring) fn position(&self) -> u64 {
         self.hot()[POSITION].get()
     }
 
     /// How many messages went through this end; 0 in a forked child, and after `testing::kill`.
-    pub(super) fn count(&self) -> u64 {
+    pub(in crate::ring) fn count(&self) -> u64 {
         if self.is_here() { position::count(self.position()) } else { 0 }
     }
 
     /// Whether this is still the process that took the role: not a forked child, not killed.
     #[inline]
-    pub(super) fn is_here(&self) -> bool {
+    pub(in crate::ring) fn is_here(&self) -> bool {
         self.hot()[HERE].get() != 0
     }
 
     /// Which slot a position is.
     #[inline]
-    pub(super) fn slot(&self, position: u64) -> usize {
+    pub(in crate::ring) fn slot(&self, position: u64) -> usize {
         index(position & self.mask)
     }
 
     /// Done with the slot of this turn, and with those before it. This is the commit; then the peer is told.
     #[inline]
-    pub(super) fn publish(&mut self, Turn { hot, position }: Turn) {
+    pub(in crate::ring) fn publish(&mut self, Turn { hot, position }: Turn) {
         let next = position.wrapping_add(1);
         // SAFETY: R-I5 - the turn is from this end.
         let words = unsafe { hot.as_ref() };
         words[POSITION].set(next);
         let header = self.header();
-        S::own(header).store(next, Ordering::Release); // [R2]
+        S::own(header).position().store(next, Ordering::Release); // [R2]
         if let Some(seen) = S::notifies(header).look(self.asymmetric) {
             self.wake(seen);
         }
@@ -208,13 +285,34 @@ impl<S: Side> End<S> {
 
     /// A guard's commit of `n` slots from `position` on. In a forked child, or after `testing::kill`, nothing: 0.
     #[inline]
-    pub(super) fn publish_some(&mut self, position: u64, n: usize) -> usize {
+    pub(in crate::ring) fn publish_some(&mut self, position: u64, n: usize) -> usize {
         if n == 0 || !self.is_here() {
             return 0;
         }
         let last = position.wrapping_add(n as u64 - 1);
         self.publish(Turn { hot: self.hot, position: last });
         n
+    }
+
+    /// Notes that `count` belongs to `position`, which is about to be published. Counts go up by one.
+    #[inline]
+    pub(in crate::ring) fn mark(&self, position: u64, count: u64) {
+        S::own(self.header()).mark(position, count);
+    }
+
+    /// The count that belongs to the position that is published, and that this end goes on from.
+    pub(in crate::ring) fn marked(&self) -> Result<u64, Fault> {
+        let marked = S::own(self.header()).count_at(self.position());
+        marked.ok_or_else(|| self.attached().check().err().unwrap_or_else(|| self.impossible()))
+    }
+
+    /// Final: nothing more is to be done through this end. `what` a peer has written at `at` cannot be.
+    #[cold]
+    pub(in crate::ring) fn corrupt(&mut self, what: &'static str, at: u64) -> Fault {
+        let fault = Fault::Corrupt { what, at };
+        self.fault = Some(fault);
+        self.expect_alarm();
+        fault
     }
 
     /// Wakes the peer. It may have raised an alarm instead of sleeping: so the next operation is to look at its role.
@@ -227,7 +325,7 @@ impl<S: Side> End<S> {
 
     /// The next position, if its slot is ours.
     #[inline]
-    pub(super) fn next(&mut self) -> Option<Turn> {
+    pub(in crate::ring) fn next(&mut self) -> Option<Turn> {
         let hot = self.hot;
         // SAFETY: R-I5 - `cell` lives as long as this.
         let words = unsafe { hot.as_ref() };
@@ -257,13 +355,13 @@ impl<S: Side> End<S> {
 
     #[inline]
     fn peers_limit(&self) -> u64 {
-        let peers = S::peers(self.header()).load(Ordering::Acquire); // [R3]
+        let peers = S::peers(self.header()).position().load(Ordering::Acquire); // [R3]
         S::limit(peers, self.capacity())
     }
 
     /// The next position, and how many slots there are from it: one to `max` in a row; none if `max` is 0.
     #[inline]
-    pub(super) fn row(&mut self, max: usize, waiting: Waiting) -> Result<(u64, usize), Stuck> {
+    pub(in crate::ring) fn row(&mut self, max: usize, waiting: Waiting) -> Result<(u64, usize), Stuck> {
         let until_wrap = until_wrap(self.position(), self.capacity());
         self.some((max as u64).min(until_wrap), waiting)
     }
@@ -271,7 +369,7 @@ impl<S: Side> End<S> {
     /// The next position, and how many slots there are from it: one to `wanted`, never more than the ring has; none if
     /// `wanted` is 0. A look at the peer only if it could make them more.
     #[inline]
-    pub(super) fn some(&mut self, wanted: u64, waiting: Waiting) -> Result<(u64, usize), Stuck> {
+    pub(in crate::ring) fn some(&mut self, wanted: u64, waiting: Waiting) -> Result<(u64, usize), Stuck> {
         let wanted = wanted.min(self.capacity());
         let position = self.position();
         let mut ready = ready(position, self.hot()[LIMIT].get());
@@ -279,7 +377,7 @@ impl<S: Side> End<S> {
             let limit = self.peers_limit();
             let room = limit.wrapping_sub(position);
             if room == 0 || room < ready || room > self.reach {
-                ready = self.stuck_row(waiting)?;
+                ready = self.stuck_for(1, waiting)?;
             } else {
                 self.hot()[LIMIT].set(limit);
                 ready = room;
@@ -291,35 +389,59 @@ impl<S: Side> End<S> {
         Ok((position, index(ready.min(wanted))))
     }
 
-    /// As [`stuck`](Self::stuck); how many slots there are then.
+    /// The next position, and how many units there are from it: `need` (1 to the capacity) or more.
+    #[inline]
+    pub(in crate::ring) fn at_least(&mut self, need: u64, waiting: Waiting) -> Result<(u64, u64), Stuck> {
+        let position = self.position();
+        let mut ready = ready(position, self.hot()[LIMIT].get());
+        if ready < need {
+            let limit = self.peers_limit();
+            let room = limit.wrapping_sub(position);
+            if room < need || room < ready || room > self.reach {
+                ready = self.stuck_for(need, waiting)?;
+            } else {
+                self.hot()[LIMIT].set(limit);
+                ready = room;
+            }
+            if !self.is_here() {
+                self.hot()[LIMIT].set(0); // killed in between: this was not ours to change
+            }
+        }
+        Ok((position, ready))
+    }
+
+    /// As [`stuck`](Self::stuck); how many units there are then, at least `need`.
     #[cold]
     #[inline(never)]
-    fn stuck_row(&mut self, waiting: Waiting) -> Result<u64, Stuck> {
-        let Turn { position, .. } = self.stuck(waiting)?;
+    fn stuck_for(&mut self, need: u64, waiting: Waiting) -> Result<u64, Stuck> {
+        self.need = need;
+        let stuck = self.stuck(waiting);
+        self.need = 1;
+        let Turn { position, .. } = stuck?;
         Ok(ready(position, self.hot()[LIMIT].get()))
     }
 
     /// Who has the other end, if its word says that somebody has, dead or alive.
-    pub(super) fn peer(&self) -> Option<Owner> {
+    pub(in crate::ring) fn peer(&self) -> Option<Owner> {
         S::peer_role(self.header()).look().holder()
     }
 
-    pub(super) fn set_wait(&mut self, how: Wait) {
+    pub(in crate::ring) fn set_wait(&mut self, how: Wait) {
         self.how = how;
     }
 
-    pub(super) fn wait_for_successor(&mut self, yes: bool) {
+    pub(in crate::ring) fn wait_for_successor(&mut self, yes: bool) {
         self.succeeded = yes;
     }
 
     /// The end of this end, `state` being what the others see. Nothing in a forked child, or after `testing::kill`.
-    pub(super) fn leave(&mut self, state: State) {
+    pub(in crate::ring) fn leave(&mut self, state: State) {
         if core::mem::replace(&mut self.left, true) || self.attached().check().is_err() {
             return;
         }
         let role = S::role(self.header());
         if role.leave(&self.lease, state) {
-            alarm(self.header());
+            self.header().alarm();
             role.alarm();
         }
     }
@@ -342,10 +464,4 @@ impl<S: Side> fmt::Debug for End<S> {
             .field("object", &self.object)
             .finish_non_exhaustive()
     }
-}
-
-/// A role of the ring has changed: wakes both ends, and makes them look up at their next message.
-pub(super) fn alarm(header: &Header) {
-    header.items.alarm();
-    header.space.alarm();
 }

@@ -1,17 +1,16 @@
 //! Which of the two ends: they are mirror images.
 
 use crate::ring::lease::Role;
-use crate::shim::AtomicU64;
 use crate::sync::EventCount;
 
-use super::super::layout::Header;
+use super::header::{Header, Track};
 
 /// Which of the two ends.
-pub(in crate::ring::spsc) trait Side {
+pub(in crate::ring) trait Side {
     /// Whether a peer that has closed ends this end at once (as a pipe without readers), or when it is drained.
     const ENDS_WITH_PEER: bool;
-    fn own(header: &Header) -> &AtomicU64;
-    fn peers(header: &Header) -> &AtomicU64;
+    fn own(header: &Header) -> &Track;
+    fn peers(header: &Header) -> &Track;
     fn role(header: &Header) -> &Role;
     fn peer_role(header: &Header) -> &Role;
     /// Where this end sleeps.
@@ -24,20 +23,20 @@ pub(in crate::ring::spsc) trait Side {
 
 /// Writes `tail`.
 #[derive(Debug)]
-pub(in crate::ring::spsc) enum Sending {}
+pub(in crate::ring) enum Sending {}
 
 /// Writes `head`.
 #[derive(Debug)]
-pub(in crate::ring::spsc) enum Receiving {}
+pub(in crate::ring) enum Receiving {}
 
 impl Side for Sending {
     const ENDS_WITH_PEER: bool = true;
     #[inline]
-    fn own(header: &Header) -> &AtomicU64 {
+    fn own(header: &Header) -> &Track {
         &header.tail
     }
     #[inline]
-    fn peers(header: &Header) -> &AtomicU64 {
+    fn peers(header: &Header) -> &Track {
         &header.head
     }
     #[inline]
@@ -65,11 +64,11 @@ impl Side for Sending {
 impl Side for Receiving {
     const ENDS_WITH_PEER: bool = false;
     #[inline]
-    fn own(header: &Header) -> &AtomicU64 {
+    fn own(header: &Header) -> &Track {
         &header.head
     }
     #[inline]
-    fn peers(header: &Header) -> &AtomicU64 {
+    fn peers(header: &Header) -> &Track {
         &header.tail
     }
     #[inline]
