@@ -65,7 +65,8 @@ impl<T: Concurrent> Object<T> {
     /// Opens the object.
     ///
     /// # Errors
-    /// `NotFound`, `WrongType`, `InvalidName`.
+    /// `NotFound`, `WrongType`, `InvalidName`; `ReadOnly` in an attachment that only looks, for an atomic can be stored to.
+    /// What is in the object can be read there by [`Segment::resolve`], copy by copy.
     pub fn open(segment: &Segment, name: &str) -> Result<Self> {
         Self::find(segment, name, Mode::Open, None)
     }
@@ -84,6 +85,7 @@ impl<T: Concurrent> Object<T> {
 
     fn find(segment: &Segment, name: &str, mode: Mode, value: Option<T>) -> Result<Self> {
         const { payload::admit::<T>() };
+        segment.attached().check_writable()?; // whoever has it can store to it
         let (size, align) = (size_of::<T>() as u64, align_of::<T>() as u64);
         let spec = Spec { kind: &KIND, schema: T::SCHEMA, shape: None, size, align };
         let build = |region: &Region, at| region.put(at, value.unwrap_or_default()).map(|_| ());

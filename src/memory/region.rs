@@ -4,6 +4,8 @@
 //! I1  `base..base + len` is one allocation or mapping, readable (and writable, unless the attachment is
 //!     read-only), and stays so, at this address, while the `Region` lives.
 //! I2  `base` is aligned to a page of 4096 bytes.
+//! I7  Nothing stores to a read-only region: what would, asks [`Region::writable`] or `Attached::check_writable`
+//!     first. Loads of atomics of up to 8 bytes are the machine's loads, of whatever ordering: they work there.
 //! I3  Control words are only ever accessed through the types that [`Control`] admits: structs of the shim's
 //!     atomics. So a shared reference to them is sound, whatever other processes write.
 //! I4  No reference to payload bytes is formed here; [`Region::bytes`] hands out raw pointers.
@@ -136,6 +138,15 @@ impl Region {
         }
     }
 
+    /// Whether a store to it would fault: this process may only look.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.mapping().is_some_and(os::map::Mapping::is_read_only)
+    }
+
+    fn writable(&self) -> Result<(), Fault> {
+        if self.is_read_only() { Err(Fault::ReadOnly) } else { Ok(()) }
+    }
+
     /// Who is dead, if this is heap memory.
     pub(crate) fn deaths(&self) -> Option<&Arc<life::Registry>> {
         match &self.backing {
@@ -181,6 +192,7 @@ impl Region {
     ///
     /// For whoever has the bytes for itself: the creator of the segment or of an object.
     pub(crate) fn build<T: Control>(&self, at: u64) -> Result<&T, Fault> {
+        self.writable()?;
         let place = self.place::<T>(at)?;
         #[cfg(not(loom))]
         self.store_words(place.cast(), size_of::<T>() / 4, &mut core::iter::repeat(0));
@@ -192,6 +204,7 @@ impl Region {
 
     /// Puts a user's atomics at `at`, for whoever has the bytes for itself.
     pub(crate) fn put<T: Concurrent>(&self, at: u64, value: T) -> Result<&T, Fault> {
+        self.writable()?;
         let place = self.place::<T>(at)?;
         #[cfg(not(loom))]
         {

@@ -62,6 +62,11 @@ impl Mapping {
         self.raw.len()
     }
 
+    /// Whether a store to it would fault.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
     /// Makes every page present, writable ones without changing a byte, so that first touches cost
     /// nothing later.
     ///

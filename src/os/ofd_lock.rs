@@ -16,6 +16,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 
 #[derive(Clone, Copy)]
 enum Kind {
+    Read,
     Write,
     None,
 }
@@ -27,6 +28,16 @@ enum Kind {
 /// `EBADF` if the descriptor is not open for writing, `ENOLCK` if the kernel has no memory for it.
 pub(crate) fn try_write(fd: BorrowedFd<'_>, start: u64, len: u64) -> io::Result<bool> {
     try_set(fd, Kind::Write, start, len)
+}
+
+/// Takes the bytes for this description and all others that want them for reading. `false` if another has some of
+/// them for itself.
+///
+/// # Errors
+///
+/// `EBADF` if the descriptor is not open for reading, `ENOLCK` if the kernel has no memory for it.
+pub(crate) fn try_read(fd: BorrowedFd<'_>, start: u64, len: u64) -> io::Result<bool> {
+    try_set(fd, Kind::Read, start, len)
 }
 
 /// Gives the bytes back, whether they were held or not.
@@ -88,6 +99,7 @@ fn request(kind: Kind, start: u64, len: u64) -> nix::Result<libc::flock> {
 #[allow(clippy::cast_possible_truncation, reason = "0, 1 and 2")]
 fn type_of(kind: Kind) -> libc::c_short {
     match kind {
+        Kind::Read => libc::F_RDLCK as libc::c_short,
         Kind::Write => libc::F_WRLCK as libc::c_short,
         Kind::None => libc::F_UNLCK as libc::c_short,
     }
@@ -128,6 +140,20 @@ mod tests {
         assert!(is_free(one, 5, 1).unwrap(), "a description does not conflict with itself");
         unlock(one, 5, 1).unwrap();
         assert!(is_free(two, 5, 1).unwrap());
+    }
+
+    #[test]
+    fn many_read_what_nobody_has_for_himself() {
+        let (one, two) = two_descriptions();
+        let reader = object::reopen(one.as_fd(), true).unwrap();
+        assert!(try_read(reader.as_fd(), 5, 1).unwrap() && try_read(two.as_fd(), 5, 1).unwrap());
+        assert!(!try_write(one.as_fd(), 5, 1).unwrap());
+        assert!(!is_free(one.as_fd(), 5, 1).unwrap() && !is_free(reader.as_fd(), 5, 1).unwrap());
+        drop((reader, two));
+        assert!(try_write(one.as_fd(), 5, 1).unwrap());
+        let reader = object::reopen(one.as_fd(), true).unwrap();
+        assert!(!try_read(reader.as_fd(), 5, 1).unwrap());
+        assert!(try_write(reader.as_fd(), 6, 1).is_err(), "a lock for writing takes the right to write");
     }
 
     #[test]

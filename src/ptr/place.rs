@@ -15,9 +15,12 @@ use crate::trust::{Checked, Trust, Trusted};
 ///
 /// Wait-free. In checked mode it copies in and out, and a copy may be torn if somebody writes at the same time.
 pub struct Place<'a, T: Payload<M>, M: Trust = Checked> {
-    /// I1: `size_of::<T>()` mapped bytes of the segment, aligned to `T`, for as long as `'a`.
+    /// I1: `size_of::<T>()` mapped bytes of the segment, aligned to `T`, for as long as `'a`; to be written
+    /// unless `read_only`.
     slots: Slots<T>,
     base: NonNull<T>,
+    /// A store would fault.
+    read_only: bool,
     segment: PhantomData<(&'a Segment<M>, M)>,
 }
 
@@ -29,7 +32,7 @@ impl<M: Trust> Segment<M> {
     /// let segment = Segment::heap(1 << 16)?;
     /// let words = Object::<[AtomicU64; 4]>::create(&segment, "words", Default::default)?;
     /// let second = Offset::<u64>::new(words.offset().get() + 8);
-    /// segment.resolve(second)?.write(7);
+    /// segment.resolve(second)?.write(7)?;
     /// assert_eq!(segment.resolve(second)?.read(), 7);
     /// # Ok::<(), outlive::Error>(())
     /// ```
@@ -47,7 +50,7 @@ impl<M: Trust> Segment<M> {
         let base = region.bytes(at, size_of::<T>() as u64, align_of::<T>() as u64)?.cast::<T>();
         // SAFETY: `bytes` has checked range and alignment, and the attachment keeps the region mapped (I1).
         let slots = unsafe { Slots::open(base, 1, region.races(), at) };
-        Ok(Place { slots, base, segment: PhantomData })
+        Ok(Place { slots, base, read_only: region.is_read_only(), segment: PhantomData })
     }
 }
 
@@ -59,9 +62,16 @@ impl<T: Payload<Checked>> Place<'_, T, Checked> {
     }
 
     /// Copies `value` there. Another process may see a part of it.
-    pub fn write(&self, value: T) {
-        // SAFETY: I1 - one slot.
+    ///
+    /// # Errors
+    /// `ReadOnly`.
+    pub fn write(&self, value: T) -> Result<(), Fault> {
+        if self.read_only {
+            return Err(Fault::ReadOnly);
+        }
+        // SAFETY: I1 - one slot, which may be written.
         unsafe { T::store(&self.slots, 0, value) }
+        Ok(())
     }
 }
 
@@ -69,7 +79,8 @@ impl<'a, T: Shared> Place<'a, T, Trusted> {
     /// A reference to what is there.
     ///
     /// # Safety
-    /// It holds a valid `T`, and nobody writes it during `'a`.
+    /// It holds a valid `T`, and nobody writes it during `'a`. (A `T` of atomics may be written, if the attachment
+    /// is not read-only.)
     pub unsafe fn as_ref(&self) -> &'a T {
         // SAFETY: I1, and the caller's promise.
         unsafe { self.base.as_ref() }
@@ -78,7 +89,7 @@ impl<'a, T: Shared> Place<'a, T, Trusted> {
     /// An exclusive reference to what is there.
     ///
     /// # Safety
-    /// It holds a valid `T`, and nobody else reads or writes it during `'a`.
+    /// It holds a valid `T`, nobody else reads or writes it during `'a`, and the attachment is not read-only.
     pub unsafe fn as_mut(&mut self) -> &'a mut T {
         // SAFETY: I1, and the caller's promise.
         unsafe { self.base.as_mut() }

@@ -134,6 +134,7 @@ impl Role {
 
     /// Takes the role for `attached`, if nobody alive has it; else says who. `at`: where the ring lies, for reports.
     pub(super) fn try_take(&self, attached: &Attached, at: u64) -> Result<Result<Lease, Owner>, Fault> {
+        attached.check_writable()?;
         for _ in 0..ATTEMPTS {
             let seen = self.look();
             match seen.state() {

@@ -39,7 +39,7 @@ pub(crate) struct Attached {
 
 pub(super) struct Kernel {
     pub(super) evidence: Evidence,
-    /// Its unmapping frees the row's byte. In a forked child it is not mapped, and must not be unmapped.
+    /// Its unmapping frees the row's byte, or ends an observer's share of WATCH. In a forked child it is not mapped, and must not be unmapped.
     anchor: ManuallyDrop<Option<os::map::Anchor>>,
 }
 
@@ -167,6 +167,17 @@ impl Attached {
         Err(if self.killed.get() == 0 { Fault::Forked } else { Fault::Killed })
     }
 
+    /// Whether this attachment only looks: it has no row, and its mapping faults if it is written.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.region.is_read_only()
+    }
+
+    /// As [`check`](Self::check); and whether it may write. Asked before everything that stores to the segment.
+    pub(crate) fn check_writable(&self) -> Result<(), Fault> {
+        self.check()?;
+        if self.is_read_only() { Err(Fault::ReadOnly) } else { Ok(()) }
+    }
+
     /// Whether `owner` is gone, by the kernel's evidence (in a heap region: by `testing::kill`).
     ///
     /// About a microsecond. After `true` everything that it ever stored is visible.
@@ -213,7 +224,7 @@ impl Attached {
 
     /// Hot private state of a handle, all zero at first, and again after a fork or `testing::kill`.
     pub(crate) fn hot_cell(self: &Arc<Self>) -> Result<HotCell, Error> {
-        self.check()?;
+        self.check_writable()?; // whoever wants one is about to take a role
         let cell = os::wipe::cell().map_err(|e| Error::os("mmap", e))?;
         lock(&self.hot_cells).push(cell);
         Ok(HotCell { cell, attached: Arc::clone(self) })

@@ -21,6 +21,8 @@
 //! D-I2  An entry with the bit of some row set, and not VACANT, keeps its memory. An opener sets its bit, then looks at
 //!       the word once more; whoever vacates writes VACATING, then looks at the bits: one of them sees the other.
 //! D-I3  The bit of a row is set and cleared by its tenant, and cleared by the sweep of that row, by nobody else.
+//! D-I5  An attachment that only looks sets no bit: nothing keeps an object's memory for it. It forms no reference to
+//!       payload, stores nothing, and believes nothing that it reads.
 //! D-I4  `len` is 0 from VACANT until the new extent is complete.
 //!
 //! # Orderings
@@ -121,6 +123,9 @@ pub(crate) fn find(
     build: impl FnOnce(&Region, u64) -> Result<(), Fault>,
 ) -> Result<ObjectHandle> {
     attached.check()?;
+    if mode == Mode::Create {
+        attached.check_writable()?;
+    }
     let packed = Name::pack(name)?;
     let mut opened = attached.opened();
     for locked in [false, true] {
@@ -149,7 +154,7 @@ pub(crate) fn find(
 
 /// Frees the name at once; the memory when the last attachment that has the object open is gone.
 pub(super) fn remove(attached: &Arc<Attached>, name: &str) -> Result<()> {
-    attached.check()?;
+    attached.check_writable()?;
     let packed = Name::pack(name)?;
     let _opened = attached.opened();
     let _lock = owner_lock::lock(&attached.header()?.directory_lock, attached)?;
@@ -331,6 +336,9 @@ fn bit_word(attached: &Attached, index: u32, row: u32) -> Result<(&AtomicU64, u6
 
 /// Marks the entry as open by this attachment; the caller then looks at the entry once more.
 fn set_bit(attached: &Attached, index: u32) -> Result<(), Fault> {
+    if attached.is_read_only() {
+        return Ok(()); // D-I5
+    }
     let (word, bit) = bit_word(attached, index, attached.owner().row())?;
     word.fetch_or(bit, Ordering::AcqRel); // [D5]
     fence(Ordering::SeqCst); // [D6]
@@ -338,6 +346,9 @@ fn set_bit(attached: &Attached, index: u32) -> Result<(), Fault> {
 }
 
 fn clear_bit(attached: &Attached, index: u32, row: u32) -> Result<(), Fault> {
+    if attached.is_read_only() {
+        return Ok(()); // D-I5
+    }
     let (word, bit) = bit_word(attached, index, row)?;
     word.fetch_and(!bit, Ordering::AcqRel); // [D5]
     Ok(())

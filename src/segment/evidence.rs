@@ -25,6 +25,8 @@ const BYTES: u64 = 1 << 62;
 const NAME: u64 = BYTES + 1;
 /// "The address space of row i exists."
 const ROW: u64 = BYTES + 1024;
+/// "Somebody is looking", for reading: whoever wants the segment for itself sees it; nobody waits for it.
+const WATCH: u64 = BYTES + 2;
 /// "Row i is being swept."
 const SWEEP: u64 = BYTES + 2048;
 
@@ -39,6 +41,10 @@ pub(super) struct Evidence {
     /// The segment's name, if it has one.
     path: Option<PathBuf>,
     me: Identity,
+    /// Fresh descriptions are for looking only.
+    read_only: bool,
+    /// The identities in the rows are of another boot, or the boot id is made up: only bytes are evidence.
+    bytes_only: bool,
     pidfds: Mutex<Vec<(Owner, Kept)>>,
 }
 
@@ -49,7 +55,13 @@ impl Evidence {
         path: Option<PathBuf>,
         me: Identity,
     ) -> Self {
-        Self { questions: Kept::new(questions, status), path, me, pidfds: Mutex::new(Vec::new()) }
+        let (questions, pidfds) = (Kept::new(questions, status), Mutex::default());
+        Self { questions, path, me, read_only: false, bytes_only: false, pidfds }
+    }
+
+    /// For an attachment that only looks, and hence corrects nothing: neither rows after a reboot nor the boot id.
+    pub(super) fn of_an_observer(self, same_boot: bool) -> Self {
+        Self { read_only: true, bytes_only: !same_boot, ..self }
     }
 
     /// The kept descriptor, if it still means the segment.
@@ -67,7 +79,8 @@ impl Evidence {
 
     /// A fresh description of the segment: by its name, if that still is it, or else from the kept one.
     pub(super) fn fresh(&self) -> Result<OwnedFd> {
-        if let Some((named, found)) = self.path().and_then(|path| object::open_and_look(path, false).ok()) {
+        let named = self.path().and_then(|path| object::open_and_look(path, self.read_only).ok());
+        if let Some((named, found)) = named {
             if self.is_this(&found) {
                 return Ok(named);
             }
@@ -77,12 +90,12 @@ impl Evidence {
                 name: "the segment: its descriptor was closed, its name is gone".to_owned(),
             });
         };
-        object::reopen(kept, false).map_err(|e| Error::os("open(/proc/self/fd)", e))
+        object::reopen(kept, self.read_only).map_err(|e| Error::os("open(/proc/self/fd)", e))
     }
 
     /// Whether the kernel says that the process which introduced itself as `them` in `row` is gone.
     pub(super) fn is_gone(&self, owner: Owner, them: &Identity) -> bool {
-        let same_namespace = self.me.pid_ns != 0 && self.me.pid_ns == them.pid_ns;
+        let same_namespace = !self.bytes_only && self.me.pid_ns != 0 && self.me.pid_ns == them.pid_ns;
         if same_namespace && self.pidfd_says_gone(owner, them) {
             return true;
         }
@@ -139,6 +152,11 @@ impl Evidence {
 /// Takes the byte of `row` through `description`, which nothing else may use: the anchor will keep it.
 pub(super) fn try_take_row(description: BorrowedFd<'_>, row: u32) -> std::io::Result<bool> {
     ofd_lock::try_write(description, ROW + u64::from(row), 1)
+}
+
+/// Takes a share of the byte of those who look, through `description`. `false`: somebody wants to be alone.
+pub(super) fn try_watch(description: BorrowedFd<'_>) -> std::io::Result<bool> {
+    ofd_lock::try_read(description, WATCH, 1)
 }
 
 /// Gives the byte of `row` back.

@@ -79,6 +79,13 @@ pub(super) struct Header {
 // SAFETY: atomics, arrays and cache lines of atomics.
 unsafe impl Control for Header {}
 
+impl Header {
+    /// In which boot of the kernel the identities in the rows were written.
+    pub(super) fn boot_id(&self) -> [u64; 2] {
+        [&self.boot[0], &self.boot[1]].map(|word| word.load(Ordering::Relaxed)) // [H4]
+    }
+}
+
 #[cfg(not(loom))]
 mod layout {
     use super::Header;

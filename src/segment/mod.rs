@@ -25,7 +25,7 @@
 //! | H1  | constants of the header                     | Relaxed          | H2       | ordered by the magic                                          |
 //! | H2  | magic, last                                 | Release          | H3       | whoever sees it sees the tables                               |
 //! | H3  | magic, first                                | Acquire          | H2       |                                                               |
-//! | H4  | constants of the header                     | Relaxed          | H3       | ordered by the magic                                          |
+//! | H4  | constants of the header, and its boot id    | Relaxed          | H3       | ordered by the magic                                          |
 //! | A1  | row FREE -> ACTIVE -> DEAD -> FREE          | AcqRel           | A1, A2   | identity before Active; repairs before Free                   |
 //! | A2  | look at a row                               | Acquire          | A1       | identity belongs to this state                                |
 //! | A3  | fill in the identity                        | Relaxed          | A1       | ordered by the state                                          |
@@ -53,6 +53,7 @@ mod attached;
 pub(crate) mod directory;
 mod evidence;
 mod header;
+mod observer;
 mod options;
 mod owner;
 mod owner_lock;
@@ -173,7 +174,12 @@ impl Segment {
         Segment { attached: self.attached, mode: PhantomData }
     }
 
-    /// Who this attachment is.
+    /// Whether this attachment only looks: see [`Options::read_only`].
+    pub fn is_read_only(&self) -> bool {
+        self.attached.is_read_only()
+    }
+
+    /// Who this attachment is. One that is [read-only](Options::read_only) is nobody: row 1023, which no segment has.
     pub fn owner(&self) -> Owner {
         self.attached.owner()
     }
@@ -202,7 +208,7 @@ impl Segment {
     /// Frees an object's name at once, and its memory when the last attachment that has it open is gone.
     ///
     /// # Errors
-    /// `NotFound`, `InvalidName`, `Busy` if a stopped process holds the directory.
+    /// `NotFound`, `InvalidName`, `ReadOnly`, `Busy` if a stopped process holds the directory.
     pub fn remove(&self, name: &str) -> Result<()> {
         directory::remove(&self.attached, name)
     }
@@ -247,12 +253,12 @@ impl Segment {
     /// rows run out.
     ///
     /// # Errors
-    /// `Forked`, `Killed`, `Corrupt`.
+    /// `Forked`, `Killed`, `ReadOnly`, `Corrupt`.
     pub fn sweep(&self) -> Result<Swept> {
         sweep::sweep(&self.attached)
     }
 
-    /// The segment's descriptor; none on the heap, and none if the application has closed it.
+    /// The segment's descriptor (open for reading only, if the attachment is read-only); none on the heap, and none if the application has closed it.
     pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         self.attached.kernel().and_then(|kernel| kernel.evidence.descriptor())
     }

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub struct Options {
     pub(super) size: usize,
     pub(super) mode: u32,
@@ -22,6 +23,7 @@ pub struct Options {
     pub(super) temporary: bool,
     pub(super) prefault: bool,
     pub(super) lock_in_ram: bool,
+    pub(super) read_only: bool,
 }
 
 impl Default for Options {
@@ -29,7 +31,15 @@ impl Default for Options {
     fn default() -> Self {
         // The model checker constructs every word of every row anew in each iteration.
         let rows = if cfg!(loom) { 2 } else { 64 };
-        Self { size: 1 << 16, mode: 0o600, rows, temporary: false, prefault: false, lock_in_ram: false }
+        Self {
+            size: 1 << 16,
+            mode: 0o600,
+            rows,
+            temporary: false,
+            prefault: false,
+            lock_in_ram: false,
+            read_only: false,
+        }
     }
 }
 
@@ -64,6 +74,31 @@ impl Options {
         Self { lock_in_ram: yes, ..self }
     }
 
+    /// Attaches as an observer, for [`open`](Self::open) and [`from_fd`](Self::from_fd): it takes the right to read the
+    /// object only, has no row, and changes nothing.
+    ///
+    /// An observer sees attachments, objects, the statistics of structures, and copies of payload
+    /// ([`Segment::resolve`]). Whatever has to write returns `ReadOnly`: roles, `remove`, `sweep`, new objects, and
+    /// [`Object`](crate::object::Object)s, whose atomics could be stored to. Nobody waits for an observer, and nothing
+    /// keeps an object for it: what it has open may be removed, and the memory be used for another object; then
+    /// it sees that one's bytes. Take a [`snapshot`](Segment::snapshot) where that matters.
+    ///
+    /// ```
+    /// use outlive::{Error, Segment, ring::spsc};
+    /// let segment = Segment::options().memfd("scratch")?;
+    /// let ring = spsc::Ring::<u64>::create(&segment, "numbers", 8)?;
+    /// ring.try_sender()?.send(1)?;
+    /// let fd = segment.as_fd().expect("a memfd has one").try_clone_to_owned().expect("one more descriptor");
+    /// let observer = Segment::options().read_only(true).from_fd(fd)?;
+    /// let seen = spsc::Ring::<u64>::open(&observer, "numbers")?;
+    /// assert_eq!(seen.stats().depth, 1);
+    /// assert!(matches!(seen.try_receiver(), Err(Error::ReadOnly)));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn read_only(self, yes: bool) -> Self {
+        Self { read_only: yes, ..self }
+    }
+
     /// Creates the segment; its name must be free.
     ///
     /// # Errors
@@ -76,7 +111,8 @@ impl Options {
     /// Attaches to the segment.
     ///
     /// # Errors
-    /// `NotFound`, `Foreign`, `NoRow`, `Denied`, `InvalidAddress`, `Unsupported`.
+    /// `NotFound`, `Foreign`, `NoRow`, `Denied`, `InvalidAddress`, `Unsupported`. With [`read_only`](Self::read_only)
+    /// never `NoRow`.
     pub fn open(&self, address: impl Into<Address>) -> Result<Segment> {
         startup::open(&address.into(), self).map(|attached| Segment::new(attached, false))
     }
@@ -102,7 +138,7 @@ impl Options {
     }
 
     /// Attaches to the segment that a descriptor refers to. The descriptor itself is closed; the object is opened anew, for
-    /// reading and writing, through `/proc/self/fd`.
+    /// reading and writing (unless [`read_only`](Self::read_only)), through `/proc/self/fd`.
     ///
     /// # Errors
     /// As [`Options::open`]; `Denied` if it may not be opened so, and for an object without a name that is not sealed with
@@ -122,6 +158,9 @@ impl Options {
     }
 
     fn checked(&self) -> Result<()> {
+        if self.read_only {
+            return Err(Error::InvalidConfig { why: "a read-only attachment creates nothing: use `open`" });
+        }
         if self.mode & !0o777 != 0 {
             return Err(Error::InvalidConfig { why: "a mode has the bits 0o777" });
         }

@@ -33,6 +33,7 @@ pub(super) struct Held<'a> {
 ///
 /// The threads of one attachment share an owner: they must hold a private lock around this.
 pub(super) fn lock<'a>(word: &'a AtomicU32, attached: &Attached) -> Result<Held<'a>> {
+    attached.check_writable()?;
     let me = attached.owner();
     let deadline = Deadline::after((SECONDS != 0).then(|| Duration::from_secs(SECONDS)));
     let mut sleepers = 0;

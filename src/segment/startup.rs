@@ -10,6 +10,7 @@
 //! | create, after the link                    | the segment, a dead row     | it exists; the row is swept              |
 //! | attach, row byte taken, identity half in  | FREE, byte free again       | the next attacher overwrites             |
 //! | attach, row Active                        | Active row of a dead owner  | swept                                    |
+//! | an observer, anywhere                     | nothing                     | it has no row, and writes nothing        |
 //! | detach, anywhere                          | Active or Free row          | swept, or nothing to do                  |
 //! | last detach of a temporary segment        | `gone`, or gone and linked  | openers find `gone` and unlink it        |
 
@@ -23,7 +24,7 @@ use super::attached::{Cell, Kernel, claim_by_byte, claim_on_heap};
 use super::evidence::{self, Evidence};
 use super::header::{Header, Plan};
 use super::rows::{CAP_MEMBARRIER, Phase, Row};
-use super::{Address, Attached, Options, Owner, Swept, sweep};
+use super::{Address, Attached, Options, Owner, Swept, observer, sweep};
 use crate::error::{Error, Result};
 use crate::memory::Region;
 use crate::os::object::{self, Reserve};
@@ -63,7 +64,7 @@ pub(super) fn create(address: &Address, options: &Options) -> Result<Arc<Attache
 /// Attaches to the segment of this name.
 pub(super) fn open(address: &Address, options: &Options) -> Result<Arc<Attached>> {
     let path = address.path()?;
-    let (fd, status) = object::open_and_look(&path, false).map_err(|e| match e.kind() {
+    let (fd, status) = object::open_and_look(&path, options.read_only).map_err(|e| match e.kind() {
         io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory => Error::InvalidAddress {
             address: address.to_string(),
             why: "it names something that is not a regular file",
@@ -127,7 +128,7 @@ pub(super) fn join_fd(fd: &OwnedFd, options: &Options) -> Result<Arc<Attached>> 
             what: "the descriptor's object has no name and is not sealed with F_SEAL_SHRINK: it could be truncated".to_owned(),
         });
     }
-    let fresh = object::reopen(fd.as_fd(), false)
+    let fresh = object::reopen(fd.as_fd(), options.read_only)
         .map_err(|e| translate("open", e, || "the descriptor".to_owned()))?;
     join(options, fresh, &status, None)?
         .ok_or_else(|| Error::NotFound { name: "the descriptor's segment".to_owned() })
@@ -145,7 +146,8 @@ pub(super) fn attach(attached: &Attached) -> Result<Arc<Attached>> {
     let status = status_of(&fresh)?;
     let path = kernel.evidence.path().map(Path::to_owned);
     let gone = || Error::NotFound { name: "the segment, which is being unlinked".to_owned() };
-    join(&Options::default(), fresh, &status, path)?.ok_or_else(gone)
+    let options = Options::default().read_only(attached.is_read_only());
+    join(&options, fresh, &status, path)?.ok_or_else(gone)
 }
 
 /// A segment on the heap of this process.
@@ -226,7 +228,7 @@ fn make(options: &Options, fd: OwnedFd, path: Option<PathBuf>) -> Result<Arc<Att
         Err(e) => return Err(translate("fallocate", e, || "the new segment".to_owned())),
     }
     let status = status_of(&fd)?;
-    let region = map(&fd, &status, size)?;
+    let region = map(&fd, &status, size, false)?;
     make_present(options, &region)?;
     let plan = Plan { asymmetric: os::membarrier::register(), ..plan };
     plan.build(&region, os::process::boot_id(), os::process::random())?;
@@ -248,13 +250,16 @@ fn join(
             found: format!("a file of {} bytes", status.size),
         });
     }
-    let mut region = map(&fd, status, status.size)?;
+    let mut region = map(&fd, status, status.size, options.read_only)?;
     let plan = Plan::read(&region)?;
     if plan.size != status.size {
         // Somebody has extended the file, or was killed while he did: no space is reserved behind the size.
-        region = map(&fd, status, plan.size)?;
+        region = map(&fd, status, plan.size, options.read_only)?;
     }
     make_present(options, &region)?;
+    if options.read_only {
+        return observer::join(fd, status, path, region, plan);
+    }
     join_region(fd, status, path, region, plan)
 }
 
@@ -272,10 +277,10 @@ fn refuse_foreign_file_systems(fd: &OwnedFd) -> Result<()> {
     }
 }
 
-fn map(fd: &OwnedFd, status: &object::Status, size: u64) -> Result<Region> {
+fn map(fd: &OwnedFd, status: &object::Status, size: u64, read_only: bool) -> Result<Region> {
     let too_large = Error::InvalidConfig { why: "the segment is larger than the address space" };
     let Ok(len) = usize::try_from(size) else { return Err(too_large) };
-    let mapping = Mapping::shared(fd.as_fd(), status, len, false)
+    let mapping = Mapping::shared(fd.as_fd(), status, len, read_only)
         .map_err(|e| translate("mmap", e, || "the segment".to_owned()))?;
     Ok(Region::mapped(mapping))
 }
@@ -304,7 +309,7 @@ fn join_region(
 ) -> Result<Option<Arc<Attached>>> {
     let region = Arc::new(region);
     let me = os::process::me();
-    let another = || another_description(&fd, status, path.as_deref());
+    let another = || another_description(&fd, status, path.as_deref(), false);
     after_reboot(&region, &plan, another)?;
     let caps = if os::membarrier::register() { CAP_MEMBARRIER } else { 0 };
     let mut cell = Some(Cell::take()?);
@@ -333,7 +338,7 @@ fn join_region(
         };
         if gone()? {
             if let Some(path) = path {
-                sweep::unlink_gone(another_description(&fd, status, Some(&path))?, &path);
+                sweep::unlink_gone(another_description(&fd, status, Some(&path), false)?, &path);
             }
             return Ok(None);
         }
@@ -351,21 +356,25 @@ fn join_region(
 }
 
 /// A fresh description of the same object: by its name, which is quicker, if it still has it.
-fn another_description(fd: &OwnedFd, status: &object::Status, path: Option<&Path>) -> Result<OwnedFd> {
-    if let Some((named, found)) = path.and_then(|path| object::open_and_look(path, false).ok()) {
+pub(super) fn another_description(
+    fd: &OwnedFd,
+    status: &object::Status,
+    path: Option<&Path>,
+    read_only: bool,
+) -> Result<OwnedFd> {
+    if let Some((named, found)) = path.and_then(|path| object::open_and_look(path, read_only).ok()) {
         if (found.dev, found.ino) == (status.dev, status.ino) {
             return Ok(named);
         }
     }
-    object::reopen_same(fd.as_fd(), status, false).map_err(|e| Error::os("open(/proc/self/fd)", e))
+    object::reopen_same(fd.as_fd(), status, read_only).map_err(|e| Error::os("open(/proc/self/fd)", e))
 }
 
 /// Another boot id, and nobody attached: every tenant died with the old kernel. Their pids mean nothing now.
 fn after_reboot(region: &Region, plan: &Plan, another: impl Fn() -> Result<OwnedFd>) -> Result<()> {
     let header = region.get::<Header>(0)?;
     let boot = os::process::boot_id();
-    let then = [&header.boot[0], &header.boot[1]].map(|word| word.load(Ordering::Relaxed)); // [H4]
-    if then == boot {
+    if header.boot_id() == boot {
         return Ok(());
     }
     let all = another()?;

@@ -59,7 +59,7 @@ impl Drop for Bytes<'_> {
 
 /// Recovers everything that dead attachments hold, in one pass for all of them.
 pub(super) fn sweep(attached: &Attached) -> Result<Swept> {
-    attached.check()?;
+    attached.check_writable()?;
     let _one_thread = attached.sweeping();
     let mut candidates = Vec::new();
     for row in 1..=attached.plan().rows {

@@ -161,10 +161,7 @@ impl<S: Side> End<S> {
         patience: Patience,
     ) -> Result<Self> {
         let attached = object.attached();
-        attached.check()?;
-        if attached.owner() == Owner::NOBODY {
-            return Err(Error::ReadOnly);
-        }
+        attached.check_writable()?;
         let at = object.at();
         let cell = attached.hot_cell()?;
         let header = attached.region().get::<Header>(at)?;

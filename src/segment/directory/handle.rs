@@ -144,7 +144,9 @@ pub(super) fn adopt(attached: &Arc<Attached>, opened: &mut Opened, index: u32) -
     let entry = entry_of(attached, index)?;
     let (at, len) = extent(attached, entry)?;
     let shape = entry.shape();
-    opened.add(index, at, len)?;
+    if !attached.is_read_only() {
+        opened.add(index, at, len)?; // D-I5: else two that were open one after the other may well overlap
+    }
     Ok(ObjectHandle(Arc::new(Inner { attached: Arc::clone(attached), index, at, len, shape })))
 }
 
