@@ -1,6 +1,7 @@
 //! Promise: a read-only attachment sees all there is to see, leaves no trace, and refuses what would write.
 
 #![cfg(not(loom))]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -65,15 +66,12 @@ fn bytes(path: &Path) -> Vec<u8> {
 /// Whether somebody looks: whoever wanted the segment for itself would meet a lock on byte WATCH.
 fn is_watched(path: &Path) -> bool {
     let file = File::open(path).unwrap();
-    let mut question = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: (1 << 62) + 2,
-        l_len: 1,
-        l_pid: 0,
-    };
+    let [for_writing, free, l_whence] =
+        [libc::F_WRLCK, libc::F_UNLCK, libc::SEEK_SET].map(|number| libc::c_short::try_from(number).unwrap());
+    let mut question =
+        libc::flock { l_type: for_writing, l_whence, l_start: (1 << 62) + 2, l_len: 1, l_pid: 0 };
     fcntl(file.as_fd(), FcntlArg::F_OFD_GETLK(&mut question)).unwrap();
-    question.l_type != libc::F_UNLCK as libc::c_short
+    question.l_type != free
 }
 
 #[test]
@@ -109,6 +107,7 @@ fn an_observer_sees_everything_and_leaves_no_trace() {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "results of calls")]
 fn read_only<T>(result: Result<T, Error>) -> bool {
     matches!(result, Err(Error::ReadOnly))
 }
