@@ -6,6 +6,11 @@
 //! I2  `base` is aligned to a page of 4096 bytes.
 //! I7  Nothing stores to a read-only region: what would, asks [`Region::writable`] or `Attached::check_writable`
 //!     first. Loads of atomics of up to 8 bytes are the machine's loads, of whatever ordering: they work there.
+//! I8  [`Region::copy_to_heap`] reads by the payload's copy, byte by byte, what others access in other pieces. From a
+//!     mapping it is made for: its bytes are accessed by nothing else in this program, and stores to the object
+//!     through another mapping are as those of another process. From heap memory its assembly stands for loads of
+//!     whatever pieces the bytes are stored in; where the copy is made of core's atomics, which define no such
+//!     mixture, it is for memory that nobody writes meanwhile.
 //! I3  Control words are only ever accessed through the types that [`Control`] admits: structs of the shim's
 //!     atomics. So a shared reference to them is sound, whatever other processes write.
 //! I4  No reference to payload bytes is formed here; [`Region::bytes`] hands out raw pointers.
@@ -15,6 +20,8 @@
 
 use core::alloc::Layout;
 use core::fmt;
+#[cfg(not(loom))]
+use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -102,6 +109,29 @@ impl Region {
             start,
             len,
         ))
+    }
+
+    /// A copy on the heap, with a registry of who of `rows` processes is dead: see I8 for what may be copied.
+    pub(crate) fn copy_to_heap(&self, rows: u32) -> Result<Self> {
+        #[cfg(loom)]
+        {
+            let _ = rows;
+            return Err(Error::Unsupported { what: "copies of a segment, whose bytes are none in a model" });
+        }
+        #[cfg(not(loom))]
+        {
+            let copy = Self::heap(self.len, rows)?;
+            let too_large = |_| Error::InvalidConfig { why: "the size is larger than the address space" };
+            let count = usize::try_from(self.len).map_err(too_large)?;
+            // SAFETY: I1 - the whole of the region.
+            let from = unsafe { Slots::<u8>::open(self.base, count, &self.races, 0) };
+            let to = copy.base.as_ptr().cast::<MaybeUninit<u8>>();
+            // SAFETY: I1 - the whole of the copy, which nobody else knows yet.
+            let to = unsafe { core::slice::from_raw_parts_mut(to, count) };
+            // SAFETY: I1, I8 - all of both.
+            unsafe { from.load_many(0, to) };
+            Ok(copy)
+        }
     }
 
     fn new(backing: Backing, base: NonNull<u8>, len: u64) -> Self {
@@ -318,6 +348,16 @@ mod tests {
         assert!(region.bytes(0, 8, 3).is_err(), "no power of two");
         assert!(Region::heap(0, 4).is_err());
         assert!(Region::heap(u64::MAX, 4).is_err());
+    }
+
+    #[test]
+    fn a_copy_is_a_copy() {
+        let region = Region::heap(4099, 4).unwrap();
+        region.get::<AtomicU64>(64).unwrap().store(7, Ordering::Relaxed); // one thread
+        let copy = region.copy_to_heap(4).unwrap();
+        region.get::<AtomicU64>(64).unwrap().store(8, Ordering::Relaxed); // one thread
+        assert_eq!(copy.len(), 4099);
+        assert_eq!(copy.get::<AtomicU64>(64).unwrap().load(Ordering::Relaxed), 7); // one thread
     }
 
     #[test]

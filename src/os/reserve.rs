@@ -155,6 +155,19 @@ fn memory() -> Option<u64> {
     (rc == 0).then(|| units.saturating_mul(u64::from(found.mem_unit)))
 }
 
+/// Memory and swap that can be had for new pages, by the kernel's estimate. `None` where `/proc` does not tell.
+pub(crate) fn memory_available() -> Option<u64> {
+    parse_available(&std::fs::read_to_string("/proc/meminfo").ok()?)
+}
+
+fn parse_available(meminfo: &str) -> Option<u64> {
+    let bytes = |name: &str| -> Option<u64> {
+        let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    };
+    Some(bytes("MemAvailable:")?.saturating_add(bytes("SwapFree:").unwrap_or(0)))
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::fd::{AsFd, OwnedFd};
@@ -162,6 +175,17 @@ mod tests {
 
     use super::*;
     use crate::os::testing::Child;
+
+    #[test]
+    fn what_is_available_is_told_in_bytes() {
+        let text = "MemTotal:  900 kB\nMemAvailable:      7 kB\nSwapFree:   1 kB\n";
+        assert_eq!(parse_available(text), Some(8192));
+        assert_eq!(parse_available("MemAvailable: 7 kB\n"), Some(7168));
+        for text in ["", "MemAvailable: 7", "MemAvailable: x kB", "MemAvailable: 18446744073709551615 kB"] {
+            assert_eq!(parse_available(text), None, "{text}");
+        }
+        assert!(memory_available().is_none_or(|bytes| bytes > 0));
+    }
 
     fn allocated(fd: BorrowedFd<'_>) -> i64 {
         stat::fstat(fd).unwrap().st_blocks * 512

@@ -27,6 +27,7 @@
 //! | H3  | magic, first                                | Acquire          | H2       |                                                               |
 //! | H4  | constants of the header, and its boot id    | Relaxed          | H3       | ordered by the magic                                          |
 //! | A1  | row FREE -> ACTIVE -> DEAD -> FREE          | AcqRel           | A1, A2   | identity before Active; repairs before Free                   |
+//! | A12 | row ACTIVE -> DEAD in a snapshot            | Relaxed          | -        | nobody else has the copy yet                                  |
 //! | A2  | look at a row                               | Acquire          | A1       | identity belongs to this state                                |
 //! | A3  | fill in the identity                        | Relaxed          | A1       | ordered by the state                                          |
 //! | A11 | before the identity                         | fence Release    | A6       | who reads a part of it sees that the row has changed          |
@@ -58,6 +59,7 @@ mod options;
 mod owner;
 mod owner_lock;
 mod rows;
+mod snapshot;
 mod startup;
 mod sweep;
 
@@ -256,6 +258,35 @@ impl Segment {
     /// `Forked`, `Killed`, `ReadOnly`, `Corrupt`.
     pub fn sweep(&self) -> Result<Swept> {
         sweep::sweep(&self.attached)
+    }
+
+    /// A copy on the heap, to be inspected, and even drained: the original does not notice.
+    ///
+    /// In the copy all attachments of the original are dead: [`attachments`](Self::attachments) lists them so, and
+    /// their roles can be taken over, as if everybody had been killed at this moment. (If the attachment table was full,
+    /// they are swept at once.) A read-only attachment can do this, too.
+    ///
+    /// The copy is consistent if nobody writes meanwhile. If somebody does, it may hold words of different moments, as a
+    /// scribbled segment does: nothing undefined comes of it, but wrong values and `Corrupt`. (A segment on the heap
+    /// must be quiet while it is copied.)
+    ///
+    /// ```
+    /// use outlive::{Segment, ring::spsc};
+    /// let segment = Segment::options().memfd("scratch")?;
+    /// let ring = spsc::Ring::<u64>::create(&segment, "numbers", 8)?;
+    /// let mut sender = ring.try_sender()?;
+    /// sender.send(1)?;
+    /// let copy = segment.snapshot()?;
+    /// let seen = spsc::Ring::<u64>::open(&copy, "numbers")?.try_receiver()?.try_recv()?;
+    /// assert_eq!((seen, ring.stats().depth), (1, 1));
+    /// # Ok::<(), outlive::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NoSpace`, if there is not that much memory; `NotFound` if the segment's descriptor was closed and its name is
+    /// gone; `Forked`, `Killed`; `Unsupported` under the model checker.
+    pub fn snapshot(&self) -> Result<Self> {
+        snapshot::take(&self.attached).map(|attached| Self::new(attached, true))
     }
 
     /// The segment's descriptor (open for reading only, if the attachment is read-only); none on the heap, and none if the application has closed it.

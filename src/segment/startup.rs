@@ -159,7 +159,7 @@ pub(super) fn create_heap(options: &Options) -> Result<Arc<Attached>> {
     join_heap(Arc::new(region), plan)
 }
 
-fn join_heap(region: Arc<Region>, plan: Plan) -> Result<Arc<Attached>> {
+pub(super) fn join_heap(region: Arc<Region>, plan: Plan) -> Result<Arc<Attached>> {
     let mut patience = Patience::new();
     loop {
         let cell = Cell::take()?;
