@@ -49,7 +49,7 @@ unsafe impl<T: Concurrent> Send for Object<T> {}
 unsafe impl<T: Concurrent> Sync for Object<T> {}
 
 /// Users' words are theirs to repair.
-pub(crate) static KIND: Kind = Kind { tag: 1, name: "object", sweep: nothing_to_repair };
+pub(crate) static KIND: Kind = Kind { tag: 1, name: "object", sweep: nothing_to_repair, look: None };
 
 fn nothing_to_repair(_: &Region, _: u64, _: u64, _: &dyn Fn(Owner) -> bool) {}
 

@@ -4,12 +4,17 @@
 //! |---|---|---|
 //! | [`spsc`] | one, one | values of one type |
 //!
-//! What all rings with two ends have in common: how an end works, waits and goes (`end`), positions that count messages since creation (`position`), the right to
-//! an end, which survives its holder (`lease`), and how long to wait (`wait`).
+//! What all rings with two ends have in common: how an end works, waits and goes (`end`), positions that count messages
+//! since creation (`position`), the right to an end, which survives its holder (`lease`), how long to wait (`wait`), and
+//! how they look from outside ([`stats`]).
 
 #[allow(dead_code, reason = "what only rings of bytes need comes before them")]
 mod end;
 mod lease;
 mod position;
 pub mod spsc;
+mod stats;
 mod wait;
+
+pub use crate::segment::directory::{Stats, Unit};
+pub use stats::stats;

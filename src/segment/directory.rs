@@ -31,7 +31,7 @@
 //! | D1  | look at an entry's word                  | Acquire         | D2, D3 | name and extent, before the state that names them      |
 //! | D2  | change of an entry's word                | AcqRel          | D1     | taking over what a dead creator left                   |
 //! | D3  | LIVE, and undoing a reservation          | Release         | D1     | the object is complete before it is found              |
-//! | D4  | second look at the word behind the name  | fence Acquire + Relaxed | D2 | a name that was replaced meanwhile is not believed |
+//! | D4  | second look at the word behind the name, or behind a list's look | fence Acquire + Relaxed | D2 | what was replaced meanwhile is not believed |
 //! | D5  | setting, clearing, reading bits          | AcqRel, Acquire | D5     | the last use of the memory before its reuse            |
 //! | D8  | counting openers for a list              | Relaxed         | -      | a look, not a promise                                  |
 //! | D6  | between bit and word, word and bit       | fence SeqCst    | D6     | D-I2: store, then load of another word                 |
@@ -63,11 +63,13 @@ use crate::shim::{AtomicU64, Ordering, fence};
 
 mod entry;
 mod handle;
+mod stats;
 
 pub(super) use entry::Entry;
 use entry::{Name, State, Word};
 pub(crate) use handle::ObjectHandle;
 pub(super) use handle::Opened;
+pub use stats::{Stats, Unit};
 
 /// What `find` may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +91,9 @@ pub(crate) struct Kind {
     /// Repairs every word of the object (at, len) that a dead owner holds, and wakes every sleeper.
     /// Idempotent, itself killable; believes nothing that it reads.
     pub(crate) sweep: fn(&Region, u64, u64, &dyn Fn(Owner) -> bool),
+    /// For rings: how the one (at, len) looks from outside. Changes nothing, believes nothing that it reads, and gives
+    /// `None` for what cannot be one. What it read may have been another object's by then: whoever calls it looks again.
+    pub(crate) look: Option<fn(&Region, u64, u64) -> Option<Stats>>,
 }
 
 impl fmt::Debug for Kind {
@@ -400,7 +405,7 @@ pub(super) fn sweep(attached: &Attached, rows: &BTreeMap<u32, Owner>) -> Result<
             }
             State::Live | State::Retired => {
                 let Ok((at, len)) = extent(attached, entry) else { continue };
-                let Some(kind) = crate::KINDS.iter().find(|kind| u64::from(kind.tag) == entry.kind()) else {
+                let Some(kind) = kind_of(entry.kind()) else {
                     complete = false;
                     continue;
                 };
@@ -433,6 +438,8 @@ pub struct ObjectInfo {
     pub size: u64,
     /// How many attachments have it open.
     pub openers: u32,
+    /// How full it is and who uses it, if it is a ring of a kind that this build knows.
+    pub stats: Option<Stats>,
 }
 
 /// What there is, removed objects that are still open included. A look, not a promise.
@@ -446,7 +453,8 @@ pub(super) fn list(attached: &Attached) -> Result<Vec<ObjectInfo>> {
             let at = attached.plan().opener_word_at(index, word);
             openers += attached.region().get::<AtomicU64>(at)?.load(Ordering::Relaxed).count_ones(); // [D8]
         }
-        let named = match entry.word().state() {
+        let word = entry.word();
+        let named = match word.state() {
             State::Empty => break,
             State::Live => true,
             State::Retired if openers > 0 => false,
@@ -454,17 +462,26 @@ pub(super) fn list(attached: &Attached) -> Result<Vec<ObjectInfo>> {
         };
         let (at, size) = entry.extent();
         let name = if named { entry.name() } else { String::new() };
-        let (payload, shape) = (entry.payload_name(), entry.shape());
-        objects.push(ObjectInfo { name, kind: kind_name(entry.kind()), payload, shape, at, size, openers });
+        let (payload, shape, tag) = (entry.payload_name(), entry.shape(), entry.kind());
+        let look = kind_of(tag).and_then(|kind| kind.look);
+        let place = extent(attached, entry).ok();
+        let stats = look.zip(place).and_then(|(look, (at, len))| look(attached.region(), at, len));
+        fence(Ordering::Acquire); // [D4]
+        if entry.word.load(Ordering::Relaxed) != word.0 {
+            // [D4]
+            continue; // it is changing: what was read may be of two objects
+        }
+        objects.push(ObjectInfo { name, kind: kind_name(tag), payload, shape, at, size, openers, stats });
     }
     Ok(objects)
 }
 
+fn kind_of(tag: u64) -> Option<&'static Kind> {
+    crate::KINDS.iter().copied().find(|kind| u64::from(kind.tag) == tag)
+}
+
 fn kind_name(tag: u64) -> String {
-    match crate::KINDS.iter().find(|kind| u64::from(kind.tag) == tag) {
-        Some(kind) => kind.name.to_owned(),
-        None => format!("kind {tag}"),
-    }
+    kind_of(tag).map_or_else(|| format!("kind {tag}"), |kind| kind.name.to_owned())
 }
 
 /// Asserts that entries are control words.

@@ -90,7 +90,7 @@ mod header;
 mod side;
 mod stuck;
 
-pub(super) use header::{Header, sweep};
+pub(super) use header::{Header, Track, sweep};
 pub(super) use side::{Receiving, Sending, Side};
 pub(super) use stuck::{Stuck, Waiting};
 

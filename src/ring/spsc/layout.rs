@@ -12,9 +12,9 @@ use crate::segment::directory::ObjectHandle;
 use crate::shim::Slots;
 
 /// "OUTLSPSC".
-const MAGIC: u64 = u64::from_le_bytes(*b"OUTLSPSC");
+pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"OUTLSPSC");
 /// Of this layout.
-const VERSION: u64 = 1;
+pub(super) const VERSION: u64 = 1;
 /// The slots begin on a line of their own, whatever `T` is.
 const LINE: u64 = 128;
 

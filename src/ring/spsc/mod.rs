@@ -102,9 +102,10 @@ mod sender;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
+pub use super::Stats;
 pub use super::wait::Wait;
 pub use guards::{Grant, Items};
 pub use receiver::Receiver;
 pub(crate) use ring::KIND;
-pub use ring::{Config, Ring, Stats};
+pub use ring::{Config, Ring};
 pub use sender::Sender;

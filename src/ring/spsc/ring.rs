@@ -7,14 +7,15 @@ use core::time::Duration;
 use crate::error::{Error, Result};
 use crate::memory::Region;
 use crate::payload::{self, Payload};
-use crate::ring::end::{End, Header, Patience, Side, sweep};
-use crate::ring::position::{START, count, index};
+use crate::ring::end::{End, Patience, Side, sweep};
+use crate::ring::position::{START, index};
+use crate::ring::{Stats, Unit, stats};
+use crate::segment::Segment;
 use crate::segment::directory::{self, Kind, Mode, ObjectHandle, Spec};
-use crate::segment::{Owner, Segment};
 use crate::shim::Slots;
 use crate::trust::{Checked, Trust};
 
-use super::layout::Plan;
+use super::layout::{MAGIC, Plan, VERSION};
 use super::receiver::Receiver;
 use super::sender::Sender;
 
@@ -66,30 +67,12 @@ impl From<usize> for Config {
     }
 }
 
-/// A look at a ring from outside: true at some moments, which need not be the same for all numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// How many messages fit.
-    pub capacity: u64,
-    /// How many are in it.
-    pub depth: u64,
-    /// How many were committed since the ring was created.
-    pub sent: u64,
-    /// How many were consumed since.
-    pub received: u64,
-    /// Who has the sender's role, dead or alive.
-    pub sender: Option<Owner>,
-    /// Who has the receiver's role, dead or alive.
-    pub receiver: Option<Owner>,
-    /// How many have had the sender's role so far; more than one: it was taken over, or reopened.
-    pub senders: u32,
-    /// How many have had the receiver's role so far.
-    pub receivers: u32,
-}
+/// How a ring is repaired after a death, and looked at from outside.
+pub(crate) static KIND: Kind = Kind { tag: 2, name: "spsc ring", sweep, look: Some(look) };
 
-/// How a ring is repaired after a death.
-pub(crate) static KIND: Kind = Kind { tag: 2, name: "spsc ring", sweep };
+fn look(region: &Region, at: u64, len: u64) -> Option<Stats> {
+    stats::look(region, at, len, [MAGIC, VERSION], Unit::Messages)
+}
 
 impl<T: Payload<M>, M: Trust> Ring<T, M> {
     /// Makes the ring; its name must be free.
@@ -170,33 +153,12 @@ impl<T: Payload<M>, M: Trust> Ring<T, M> {
 
     /// A look from outside: how full it is, and who uses it. Wait-free; for people and monitors.
     pub fn stats(&self) -> Stats {
-        let capacity = self.plan.capacity;
-        let Ok(header) = self.object.attached().region().get::<Header>(self.object.at()) else {
-            // It was there when the ring was opened, and the region does not shrink.
-            let (sender, receiver) = (None, None);
-            return Stats {
-                capacity,
-                depth: 0,
-                sent: 0,
-                received: 0,
-                sender,
-                receiver,
-                senders: 0,
-                receivers: 0,
-            };
-        };
-        let (head, tail) = (header.head.look(), header.tail.look());
-        let [sending, receiving] = [header.sender.look(), header.receiver.look()];
-        Stats {
-            capacity,
-            depth: tail.wrapping_sub(head).min(capacity),
-            sent: count(tail),
-            received: count(head),
-            sender: sending.holder(),
-            receiver: receiving.holder(),
-            senders: sending.epoch(),
-            receivers: receiving.epoch(),
-        }
+        stats::of_header(
+            self.object.attached().region(),
+            self.object.at(),
+            Unit::Messages,
+            self.plan.capacity,
+        )
     }
 
     /// The right to send, if nobody alive has it. It goes on where the last sender stopped.
@@ -291,14 +253,14 @@ impl<T: Payload<M>, M: Trust> Ring<T, M> {
 
     /// What peers may write, for tests.
     #[cfg(all(test, not(loom)))]
-    pub(super) fn header(&self) -> &Header {
+    pub(super) fn header(&self) -> &crate::ring::end::Header {
         self.object.attached().region().get(self.object.at()).unwrap()
     }
 
     /// The same as words, eventcounts and padding included.
     #[cfg(all(test, not(loom)))]
     pub(super) fn words(&self) -> &[crate::shim::AtomicU64] {
-        let len = size_of::<Header>();
+        let len = size_of::<crate::ring::end::Header>();
         let words = self.object.attached().region().bytes(self.object.at(), len as u64, 128).unwrap();
         // SAFETY: in range and aligned; in a test with one thread no access races with another.
         unsafe { core::slice::from_raw_parts(words.cast().as_ptr(), len / 8) }

@@ -53,6 +53,10 @@ fn no_word_of_the_ring_is_believed() {
             let _ =
                 (ring.stats(), sender.peer(), receiver.peer(), format!("{sender:?} {receiver:?} {ring:?}"));
             let _ = (ring.try_sender().is_ok(), ring.try_receiver().is_ok());
+            assert!(
+                crate::ring::stats(&segment, "ring").is_ok_and(|stats| stats.depth <= stats.capacity)
+                    || word < 3
+            );
             let other = segment.attach().unwrap();
             let opened = Ring::<u64>::open(&other, "ring");
             assert_eq!(
