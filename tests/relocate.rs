@@ -71,7 +71,7 @@ fn one_object_mapped_twice_in_a_process_is_one_object() {
     let followed = Object::<AtomicOffset<u64>>::open(&other, "link").unwrap().load(Ordering::Acquire);
     let place = other.resolve(followed).unwrap();
     assert_eq!(place.read(), 8);
-    place.write(9);
+    place.write(9).unwrap();
     assert_eq!(here[3].load(Ordering::Relaxed), 9);
 }
 

@@ -82,6 +82,9 @@ pub(crate) enum Mode {
     OpenOrCreate,
 }
 
+/// What an object of `len` bytes at `at` shows to somebody who looks from outside, and believes nothing.
+pub(crate) type Look = fn(region: &Region, at: u64, len: u64) -> Option<Stats>;
+
 /// What kind of structure an object is, and how the sweep repairs it.
 pub(crate) struct Kind {
     /// Its number in the layout.
@@ -93,7 +96,7 @@ pub(crate) struct Kind {
     pub(crate) sweep: fn(&Region, u64, u64, &dyn Fn(Owner) -> bool),
     /// For rings: how the one (at, len) looks from outside. Changes nothing, believes nothing that it reads, and gives
     /// `None` for what cannot be one. What it read may have been another object's by then: whoever calls it looks again.
-    pub(crate) look: Option<fn(&Region, u64, u64) -> Option<Stats>>,
+    pub(crate) look: Option<Look>,
 }
 
 impl fmt::Debug for Kind {
