@@ -149,9 +149,9 @@ fn an_address_that_is_taken_is_refused_and_left_alone() {
 
 #[test]
 fn what_cannot_be_streamed_is_an_error() {
-    for arguments in [&["/nowhere/at-all"][..], &["/dev/null"], &["--size=0"]] {
-        let output = demo(arguments).output().expect("the demo starts");
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", stderr(&output));
+    for (code, argument) in [(3, "/nowhere/at-all"), (1, "/dev/null"), (1, "--size=0")] {
+        let output = demo(&[argument]).output().expect("the demo starts");
+        assert_eq!(output.status.code(), Some(code), "{argument}: {}", stderr(&output));
         assert!(stderr(&output).starts_with("outlive: "), "{}", stderr(&output));
     }
 }

@@ -1,15 +1,29 @@
 //! The `outlive` command: thin over the public API.
 //!
-//! One module a subcommand; each has its `Arguments` and a `run` that says how the process ends.
+//! One module a subcommand; each has its `Arguments` and a `run` that says how the process ends. What they share:
+//! [`find`] (which segments there are), [`view`] (what is shown of one, and `--json`), [`table`], [`size`], [`time`],
+//! [`exit`] (what errors mean to a shell).
 
+mod completions;
 mod demo;
+mod exit;
+mod find;
+mod ls;
+mod reap;
+mod rm;
+mod show;
 mod size;
+mod table;
+mod time;
+mod view;
 
 use std::error::Error;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use exit::{Exit, Failure};
 
 /// What a subcommand ends with: a status, or an error that `main` prints.
 pub(crate) type Outcome<T = ExitCode> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -24,6 +38,16 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// List segments
+    Ls(ls::Arguments),
+    /// Show a segment: who is attached, its objects, who uses its rings and how full they are
+    Show(show::Arguments),
+    /// Remove segments
+    Rm(rm::Arguments),
+    /// Recover what dead processes hold, and remove temporary segments that nobody is attached to
+    Reap(reap::Arguments),
+    /// Print a completion script for a shell
+    Completions(completions::Arguments),
     /// Stream a file between two processes through shared memory while both are killed with SIGKILL
     Demo(demo::Arguments),
     /// A process that `demo` starts
@@ -31,28 +55,60 @@ enum Command {
     DemoPart(demo::PartArguments),
 }
 
+/// The command line, with the exit codes at the end of every help text.
+pub(crate) fn command() -> clap::Command {
+    Cli::command()
+        .mut_subcommands(|subcommand| subcommand.after_help(exit::HELP))
+        .after_help(exit::HELP)
+        .after_long_help(format!("{}\n\n{}", view::SCHEMA, exit::HELP))
+}
+
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let matches = command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let outcome = match cli.command {
+        Command::Ls(arguments) => ls::run(&arguments),
+        Command::Show(arguments) => show::run(&arguments),
+        Command::Rm(arguments) => rm::run(&arguments),
+        Command::Reap(arguments) => reap::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::DemoPart(arguments) => demo::run_part(&arguments),
     };
     outcome.unwrap_or_else(|error| {
-        complain(&error);
-        ExitCode::FAILURE
+        let exit = Exit::of(&*error);
+        if exit != Exit::Unread {
+            complain(&error);
+        }
+        ended(exit)
     })
+}
+
+/// The status of a failure.
+pub(crate) fn ended(exit: Exit) -> ExitCode {
+    ExitCode::from(exit.code())
+}
+
+/// Writes to standard output. That nobody reads it any more is a quiet end.
+pub(crate) fn print(text: &str) -> Outcome<()> {
+    let mut output = io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::Unread, "nobody reads standard output").into())
+        }
+        other => Ok(other?),
+    }
 }
 
 /// Says on standard error what is wrong. A closed standard error is nobody's loss.
 pub(crate) fn complain(what: &dyn core::fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "outlive: {what}");
+    let _ = writeln!(io::stderr(), "outlive: {what}");
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     #[test]
     fn the_command_line_is_consistent() {
-        super::Cli::command().debug_assert();
+        super::command().debug_assert();
     }
 }
