@@ -27,7 +27,7 @@ use command::{Directory, bounded, ends_with, good, outlive, run};
 
 #[test]
 fn child_entry() {
-    process::as_child(&[("hold", hold), ("pump", pump)]);
+    process::as_child(&[("hold", hold), ("pump", pump), ("stay", stay)]);
 }
 
 fn join(address: &str, temporary: bool) -> spsc::Ring<u64> {
@@ -53,6 +53,13 @@ fn pump(args: &[String]) {
         sender.send(number).unwrap();
         assert_eq!(receiver.recv(), Ok(number));
     }
+}
+
+/// Is attached, and no more.
+fn stay(args: &[String]) {
+    let segment = Segment::open(&args[0]).unwrap();
+    process::say("ready");
+    process::sleep_for_ever_with(segment)
 }
 
 fn holder(address: &str, kind: &str) -> Child {
@@ -226,6 +233,27 @@ fn show_says_who_uses_what() {
     let page = good(&["show", &address]);
     for part in [address.as_str(), "attached  1 alive, 0 dead, 64 at most", "numbers", "words", "closed"] {
         assert!(page.contains(part), "`{part}` is missing in\n{page}");
+    }
+}
+
+#[test]
+fn looking_changes_not_a_byte() {
+    let directory = Directory::new("look");
+    let address = directory.address("x");
+    let _segment = Segment::options().size(1 << 18).temporary(true).create(address.as_str()).unwrap();
+    let mut dead = holder(&address, "temporary");
+    let stays = Child::start("stay", &[&address]);
+    stays.expect("ready");
+    dead.kill();
+    let before = fs::read(directory.0.join("x")).unwrap();
+    for arguments in [
+        &["ls", directory.path()][..],
+        &["show", &address],
+        &["show", &address, "--watch=1ms", "--count=3"],
+        &["reap", "--dry-run", directory.path()],
+    ] {
+        assert_ne!(good(arguments), "");
+        assert!(fs::read(directory.0.join("x")).unwrap() == before, "{arguments:?}");
     }
 }
 

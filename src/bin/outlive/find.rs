@@ -60,7 +60,7 @@ fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// For looking only: takes no row, and can be told from no change in the segment.
 pub(crate) fn look(address: &Address) -> Result<Segment, Error> {
-    Segment::options().open(address)
+    Segment::options().read_only(true).open(address)
 }
 
 #[cfg(test)]
