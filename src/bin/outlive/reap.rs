@@ -57,6 +57,10 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
                 }
             }
             Err(Error::NotFound { .. }) => continue, // another one was faster
+            Err(error @ Error::Denied { .. }) => {
+                text += &format!("{}: left alone, {error}\n", printable(&address.to_string()));
+                View::of_error(address.to_string(), &error)
+            }
             Err(error) => {
                 complain(&format_args!("{}: {error}", printable(&address.to_string())));
                 failed = failed.or(Some(Exit::of(&error)));
