@@ -108,7 +108,7 @@ pub enum Error {
     Full,
     /// No message within the time given.
     Empty,
-    /// The peer has closed its role; everything it sent has been received.
+    /// The peer has closed its role, or its end of the socket; everything it sent has been received.
     Closed,
     /// The peer died and no successor has come; everything it sent has been received.
     PeerDied {

@@ -91,7 +91,7 @@ impl Actor {
             Act::RemoveObject => self.segment.remove("object")?,
             Act::Resolve { at } => {
                 let place = self.segment.resolve(Offset::<u64>::new(at))?;
-                place.write(place.read());
+                place.write(place.read())?;
             }
             Act::Look => self.look()?,
             Act::Sweep => drop(self.segment.sweep()?),

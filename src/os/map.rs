@@ -67,6 +67,15 @@ impl Mapping {
         self.read_only
     }
 
+    /// Waits until what was written so far is where the object is kept: on disk, for a file that is; memory is at once.
+    ///
+    /// # Errors
+    ///
+    /// What `msync` says: `EIO` if the disk fails.
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        self.raw.flush()
+    }
+
     /// Makes every page present, writable ones without changing a byte, so that first touches cost
     /// nothing later.
     ///

@@ -18,6 +18,7 @@
 //! | [`reserve`] | space that is really there |
 //! | [`ofd_lock`] | byte locks of an open file description |
 //! | [`process`] | who am I, and is that process still there |
+//! | [`socket`] | descriptors through a UNIX socket |
 //! | [`futex`] | sleep on a word, wake its sleepers |
 //! | [`membarrier`] | a barrier on every processor that runs one of ours |
 //! | [`wipe`] | memory that is zero in a forked child, and the epoch that counts forks |
@@ -35,6 +36,7 @@ pub(crate) mod ofd_lock;
 pub(crate) mod per_process;
 pub(crate) mod process;
 pub(crate) mod reserve;
+pub(crate) mod socket;
 pub(crate) mod wipe;
 
 #[cfg(test)]

@@ -226,7 +226,6 @@ pub(crate) fn settled(path: &Path) -> io::Result<PathBuf> {
 pub(crate) fn one_kernel(fd: BorrowedFd<'_>) -> io::Result<bool> {
     const RAMFS: u64 = 0x8584_58f6;
     const TMPFS: u64 = 0x0102_1994;
-    const HUGETLBFS: u64 = 0x9584_58f6;
     const EXT_2_3_4: u64 = 0xef53;
     const XFS: u64 = 0x5846_5342;
     const BTRFS: u64 = 0x9123_683e;
@@ -235,6 +234,17 @@ pub(crate) fn one_kernel(fd: BorrowedFd<'_>) -> io::Result<bool> {
     let own = [RAMFS, TMPFS, HUGETLBFS, EXT_2_3_4, XFS, BTRFS, F2FS, ZFS];
     Ok(own.contains(&file_system(fd)?))
 }
+
+/// Whether it consists of huge pages that were set aside: a memfd made for them, or a file of hugetlbfs.
+///
+/// # Errors
+///
+/// What `fstatfs` says.
+pub(crate) fn has_huge_pages(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(file_system(fd)? == HUGETLBFS)
+}
+
+const HUGETLBFS: u64 = 0x9584_58f6;
 
 /// The 32 bits by which a file system introduces itself.
 pub(super) fn file_system(fd: BorrowedFd<'_>) -> io::Result<u64> {

@@ -84,6 +84,11 @@ impl Header {
     pub(super) fn boot_id(&self) -> [u64; 2] {
         [&self.boot[0], &self.boot[1]].map(|word| word.load(Ordering::Relaxed)) // [H4]
     }
+
+    /// What tells this segment from others.
+    pub(super) fn cookie(&self) -> [u64; 2] {
+        [&self.cookie[0], &self.cookie[1]].map(|word| word.load(Ordering::Relaxed)) // [H4]
+    }
 }
 
 #[cfg(not(loom))]

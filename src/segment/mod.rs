@@ -42,10 +42,11 @@
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::Deref;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::shim::{Ordering, fence};
 use crate::trust::{Checked, Trust, Trusted};
 
@@ -59,6 +60,7 @@ mod observer;
 mod options;
 mod owner;
 mod owner_lock;
+mod passing;
 mod rows;
 mod snapshot;
 mod startup;
@@ -289,6 +291,62 @@ impl Segment {
     /// gone; `Forked`, `Killed`; `Unsupported` under the model checker.
     pub fn snapshot(&self) -> Result<Self> {
         snapshot::take(&self.attached).map(|attached| Self::new(attached, true))
+    }
+
+    /// Waits until everything that was written so far, by anybody, has reached the disk, if the segment is a file there;
+    /// otherwise there is nothing to wait for.
+    ///
+    /// No promise about what is written meanwhile; and after a power cut the disk may also hold newer pages beside older
+    /// ones: see the crate's table of what survives.
+    ///
+    /// ```
+    /// let segment = outlive::Segment::options().memfd("scratch")?;
+    /// segment.flush()?;
+    /// # Ok::<(), outlive::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Os` if the disk fails; `Forked`, `Killed`.
+    pub fn flush(&self) -> Result<()> {
+        self.attached.check()?;
+        let mapping = self.attached.region().mapping();
+        mapping.map_or(Ok(()), |mapping| mapping.flush().map_err(|e| Error::os("msync", e)))
+    }
+
+    /// Hands the segment over to whoever is at the other end of the socket, who calls [`receive_over`](Self::receive_over):
+    /// one message of 24 bytes with the descriptor. For memfds ([`Options::memfd`]), which have no name.
+    ///
+    /// ```
+    /// use outlive::Segment;
+    /// use std::os::unix::net::UnixStream;
+    /// let (ours, theirs) = UnixStream::pair().expect("two sockets");
+    /// let segment = Segment::options().memfd("frames")?;
+    /// segment.send_over(&ours)?;
+    /// let received = Segment::receive_over(&theirs)?; // in another process, usually
+    /// assert_eq!(received.attachments()?.len(), 2);
+    /// # Ok::<(), outlive::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Unsupported` for a segment with a name or on the heap; `Denied` if it could be truncated, or has huge pages, which could
+    /// be taken out; `Closed` if the peer is gone; `NotFound` if the application has closed the descriptor; `Os`, also where
+    /// the socket does not wait; `Forked`, `Killed`.
+    pub fn send_over(&self, socket: &UnixStream) -> Result<()> {
+        passing::send(&self.attached, socket.as_fd())
+    }
+
+    /// Attaches to the segment that the peer hands over by [`send_over`](Self::send_over). Waits for it; a peer that says
+    /// nothing is a matter of [`UnixStream::set_read_timeout`].
+    ///
+    /// The peer need not be trusted: what it sends is refused unless it is a segment that nobody can truncate. After an
+    /// error part of the message may have been read: close the socket.
+    ///
+    /// # Errors
+    /// `Closed` if the peer is gone; `Foreign` if what comes is no such message, has no descriptor or more than one, or
+    /// names another segment; `Denied` if the object could be truncated, or its pages taken out; `Os`, also for a
+    /// time-out; and those of [`open`](Self::open).
+    pub fn receive_over(socket: &UnixStream) -> Result<Self> {
+        Self::options().receive_over(socket)
     }
 
     /// The segment's descriptor (open for reading only, if the attachment is read-only); none on the heap, and none if the application has closed it.

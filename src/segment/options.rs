@@ -1,8 +1,9 @@
 //! How to create or open a segment, in the manner of `std::fs::OpenOptions`.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 
-use super::{Address, Segment, startup};
+use super::{Address, Segment, passing, startup};
 use crate::error::{Error, Result};
 
 /// Options of a segment. Those of creation count only if the call creates: see [`Segment::created`].
@@ -74,7 +75,7 @@ impl Options {
         Self { lock_in_ram: yes, ..self }
     }
 
-    /// Attaches as an observer, for [`open`](Self::open) and [`from_fd`](Self::from_fd): it takes the right to read the
+    /// Attaches as an observer, for [`open`](Self::open), [`from_fd`](Self::from_fd) and [`receive_over`](Self::receive_over): it takes the right to read the
     /// object only, has no row, and changes nothing.
     ///
     /// An observer sees attachments, objects, the statistics of structures, and copies of payload
@@ -146,6 +147,31 @@ impl Options {
     #[expect(clippy::needless_pass_by_value, reason = "it takes the descriptor, and closes it")]
     pub fn from_fd(&self, fd: OwnedFd) -> Result<Segment> {
         startup::join_fd(&fd, self).map(|attached| Segment::new(attached, false))
+    }
+
+    /// A segment without a name, for this process and those that it forks: a child calls
+    /// [`attach`](Segment::attach). It is a sealed memfd, and gone with the last of them.
+    ///
+    /// ```
+    /// use outlive::{Segment, ring::spsc};
+    /// let segment = Segment::options().anonymous()?;
+    /// let ring = spsc::Ring::<u64>::create(&segment, "results", 64)?;
+    /// // after a fork, in the child: let segment = segment.attach()?;
+    /// # Ok::<(), outlive::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NoSpace`, `InvalidConfig`.
+    pub fn anonymous(&self) -> Result<Segment> {
+        self.memfd("outlive")
+    }
+
+    /// Attaches to the segment that a peer hands over: see [`Segment::receive_over`].
+    ///
+    /// # Errors
+    /// Those of [`Segment::receive_over`].
+    pub fn receive_over(&self, socket: &UnixStream) -> Result<Segment> {
+        passing::receive(self, socket.as_fd()).map(|attached| Segment::new(attached, false))
     }
 
     /// A segment on the heap of this process: no kernel object, for models, fuzzers and tests.
