@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 pub struct Options {
     pub(super) size: usize,
     pub(super) mode: u32,
+    pub(super) group: Option<u32>,
     pub(super) rows: u16,
     pub(super) temporary: bool,
     pub(super) prefault: bool,
@@ -35,6 +36,7 @@ impl Default for Options {
         Self {
             size: 1 << 16,
             mode: 0o600,
+            group: None,
             rows,
             temporary: false,
             prefault: false,
@@ -53,6 +55,22 @@ impl Options {
     /// Permission bits of the object, whatever the umask. Default `0o600`.
     pub fn mode(self, mode: u32) -> Self {
         Self { mode, ..self }
+    }
+
+    /// Shares a segment that has a name with a group (a gid), together with [`mode`](Self::mode): one that has the bits
+    /// `0o060` can be used by its members, `0o040` [looked at](Self::read_only). Whoever can use it can also scribble
+    /// over it. By default it belongs to the process's own group, and the mode gives that nothing.
+    ///
+    /// ```
+    /// # fn shared() -> outlive::Result<()> {
+    /// let traders = 1042;
+    /// let segment = outlive::Segment::options().mode(0o660).group(traders).create("shm:market")?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// At creation it is `Denied` unless the process is a member of the group, or privileged. A memfd has no use for it.
+    pub fn group(self, gid: u32) -> Self {
+        Self { group: Some(gid), ..self }
     }
 
     /// How many processes can be attached at a time, 1 to 1022. Default 64; 128 bytes each.
