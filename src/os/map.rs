@@ -6,14 +6,14 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use nix::errno::Errno;
-use nix::sys::statfs::{self, HUGETLBFS_MAGIC};
 use nix::unistd::{SysconfVar, sysconf};
 
+use super::huge;
 use super::object::Status;
 
 /// A shared mapping of an object from its first byte on. Unmapped when dropped.
@@ -30,8 +30,8 @@ impl Mapping {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` if `len` is zero or more than the object has (the bytes behind its end would fault);
-    /// otherwise what `mmap` says. Somebody who shrinks the object later can still make accesses fault.
+    /// `InvalidInput` if `len` is zero or more than the object has (the bytes behind its end would fault), or ends
+    /// within one of its huge pages (what is mapped would not be what is unmapped); otherwise what `mmap` says. Somebody who shrinks the object later can still make accesses fault.
     pub(crate) fn shared(
         fd: BorrowedFd<'_>,
         status: &Status,
@@ -43,6 +43,9 @@ impl Mapping {
                 io::ErrorKind::InvalidInput,
                 "the object does not have that many bytes",
             ));
+        }
+        if len != whole_pages(fd, len)? {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the object has whole huge pages only"));
         }
         let mut options = MmapOptions::new();
         options.len(len);
@@ -91,6 +94,12 @@ impl Mapping {
         })
     }
 
+    /// Asks for huge pages where the kernel can put some together. An advice: it may be taken later, or never.
+    pub(crate) fn advise_huge_pages(&self) {
+        // Refused by kernels without such pages; there is nothing to be done about it.
+        let _ = self.raw.advise(Advice::HugePage);
+    }
+
     /// Keeps the pages in memory, `mlock`.
     ///
     /// # Errors
@@ -136,11 +145,8 @@ impl Anchor {
         reason = "the descriptor has to be closed here: the anchor replaces it"
     )]
     pub(crate) fn hold(fd: OwnedFd) -> io::Result<Self> {
-        let map = |len| MmapOptions::new().len(len).map_raw_read_only(fd.as_raw_fd());
-        let page = match map(page_size()) {
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => map(huge_page_size(&fd)?)?,
-            page => page?,
-        };
+        let len = whole_pages(fd.as_fd(), page_size())?;
+        let page = MmapOptions::new().len(len).map_raw_read_only(fd.as_raw_fd())?;
         page.advise(Advice::DontFork)?;
         Ok(Self { page })
     }
@@ -152,14 +158,15 @@ impl fmt::Debug for Anchor {
     }
 }
 
-/// The pages of an object that cannot be mapped in smaller ones.
-fn huge_page_size(fd: &OwnedFd) -> io::Result<usize> {
-    let found = statfs::fstatfs(fd)?;
-    if found.filesystem_type() != HUGETLBFS_MAGIC {
-        return Err(Errno::EINVAL.into());
-    }
-    usize::try_from(found.block_size())
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "a block size out of range"))
+/// So many bytes, rounded up to the object's pages if they are huge: `mmap` rounds by itself, `munmap` refuses.
+///
+/// # Errors
+///
+/// What `fstatfs` says.
+pub(crate) fn whole_pages(fd: BorrowedFd<'_>, len: usize) -> io::Result<usize> {
+    let Some(page) = huge::page_size(fd)? else { return Ok(len) };
+    let rounded = usize::try_from(page).ok().and_then(|page| len.checked_next_multiple_of(page));
+    rounded.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "larger than the address space"))
 }
 
 /// Bytes in a page of this machine: 4, 16 or 64 KiB.
@@ -169,8 +176,6 @@ pub(crate) fn page_size() -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
-
     use super::*;
     use crate::os::object::{self, Reserve, status};
 

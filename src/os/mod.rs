@@ -15,6 +15,7 @@
 //! |---|---|
 //! | [`map`] | shared mappings, and the anchor that ties a lock to an address space |
 //! | [`object`] | named and unnamed files, shared memory objects, memfds |
+//! | [`huge`] | pages larger than the machine's |
 //! | [`reserve`] | space that is really there |
 //! | [`ofd_lock`] | byte locks of an open file description |
 //! | [`process`] | who am I, and is that process still there |
@@ -28,6 +29,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod futex;
+pub(crate) mod huge;
 pub(crate) mod kept;
 pub(crate) mod map;
 pub(crate) mod membarrier;

@@ -154,12 +154,17 @@ pub(crate) fn unlink(path: &Path) -> io::Result<()> {
 ///
 /// What `memfd_create` says: `InvalidInput` for a label with NUL or of more than 249 bytes.
 pub(crate) fn memfd(label: &str) -> io::Result<OwnedFd> {
-    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    Ok(memfd_with(label, MFdFlags::empty())?)
+}
+
+/// The same, with further wishes.
+pub(super) fn memfd_with(label: &str, wishes: MFdFlags) -> nix::Result<OwnedFd> {
+    let flags = wishes | MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     // Not executable, for good. Kernels before 6.3 refuse the flag, some newer ones are set up to demand it.
     let no_exec = MFdFlags::from_bits_retain(libc::MFD_NOEXEC_SEAL);
     match memfd_create(label, flags | no_exec) {
-        Err(Errno::EINVAL) => Ok(memfd_create(label, flags)?),
-        other => Ok(other?),
+        Err(Errno::EINVAL) => memfd_create(label, flags),
+        other => other,
     }
 }
 
@@ -235,6 +240,7 @@ pub(crate) fn settled(path: &Path) -> io::Result<PathBuf> {
 pub(crate) fn one_kernel(fd: BorrowedFd<'_>) -> io::Result<bool> {
     const RAMFS: u64 = 0x8584_58f6;
     const TMPFS: u64 = 0x0102_1994;
+    const HUGETLBFS: u64 = 0x9584_58f6;
     const EXT_2_3_4: u64 = 0xef53;
     const XFS: u64 = 0x5846_5342;
     const BTRFS: u64 = 0x9123_683e;
@@ -243,17 +249,6 @@ pub(crate) fn one_kernel(fd: BorrowedFd<'_>) -> io::Result<bool> {
     let own = [RAMFS, TMPFS, HUGETLBFS, EXT_2_3_4, XFS, BTRFS, F2FS, ZFS];
     Ok(own.contains(&file_system(fd)?))
 }
-
-/// Whether it consists of huge pages that were set aside: a memfd made for them, or a file of hugetlbfs.
-///
-/// # Errors
-///
-/// What `fstatfs` says.
-pub(crate) fn has_huge_pages(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    Ok(file_system(fd)? == HUGETLBFS)
-}
-
-const HUGETLBFS: u64 = 0x9584_58f6;
 
 /// The 32 bits by which a file system introduces itself.
 pub(super) fn file_system(fd: BorrowedFd<'_>) -> io::Result<u64> {

@@ -15,7 +15,7 @@ use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::stat;
 use nix::sys::statvfs;
 
-use super::object;
+use super::{huge, object};
 
 /// What came of a reservation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +109,7 @@ fn hopeless(fd: BorrowedFd<'_>, len: u64) -> io::Result<Option<u64>> {
 
 /// Bytes of a file system.
 struct Room {
-    /// It knows a size at all. The kernel's own tmpfs, where memfds live, does not.
+    /// Its size is known at all. The kernel's own tmpfs, where memfds live, does not.
     limited: bool,
     /// Free for somebody, if only for root.
     free: u64,
@@ -119,6 +119,10 @@ struct Room {
 
 #[allow(clippy::useless_conversion, reason = "the widths of these fields depend on the architecture")]
 fn room(fd: BorrowedFd<'_>) -> io::Result<Room> {
+    // The file system of a memfd of huge pages knows no size: their pool does.
+    if let Some(free) = huge::page_size(fd)?.and_then(huge::free) {
+        return Ok(Room { limited: true, free, available: free });
+    }
     let found = statvfs::fstatvfs(fd)?;
     let unit = u64::from(found.fragment_size());
     Ok(Room {

@@ -70,7 +70,7 @@ pub use address::Address;
 pub(crate) use attached::{Attached, HotCell};
 pub use directory::ObjectInfo;
 pub use info::SegmentInfo;
-pub use options::Options;
+pub use options::{HugePages, Options};
 pub use owner::Owner;
 pub use sweep::Swept;
 

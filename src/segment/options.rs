@@ -26,6 +26,36 @@ pub struct Options {
     pub(super) prefault: bool,
     pub(super) lock_in_ram: bool,
     pub(super) read_only: bool,
+    pub(super) huge_pages: HugePages,
+}
+
+/// The pages of a segment: with larger ones the processor finds its way to more memory without looking it up, which
+/// helps large segments that are used all over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HugePages {
+    /// The machine's, of 4, 16 or 64 KiB.
+    #[default]
+    No,
+    /// An advice: the kernel puts pages together where and when it can, and that is for memfds and `shm:` as
+    /// `/sys/kernel/mm/transparent_hugepage/shmem_enabled` says. Never an error. Counts for each attachment by itself,
+    /// also when the segment is opened.
+    Transparent,
+    /// Of 2 MiB, set aside by the administrator (`vm.nr_hugepages`): certain, never swapped.
+    Mb2,
+    /// Of 1 GiB, set aside by the administrator, best at boot.
+    Gb1,
+}
+
+impl HugePages {
+    /// Bytes of a page of an explicit size.
+    pub(super) fn explicit(self) -> Option<usize> {
+        match self {
+            Self::No | Self::Transparent => None,
+            Self::Mb2 => Some(2 << 20),
+            Self::Gb1 => Some(1 << 30),
+        }
+    }
 }
 
 impl Default for Options {
@@ -42,6 +72,7 @@ impl Default for Options {
             prefault: false,
             lock_in_ram: false,
             read_only: false,
+            huge_pages: HugePages::No,
         }
     }
 }
@@ -91,6 +122,27 @@ impl Options {
     /// Locks the mapping in RAM; counts against `RLIMIT_MEMLOCK`.
     pub fn lock_in_ram(self, yes: bool) -> Self {
         Self { lock_in_ram: yes, ..self }
+    }
+
+    /// Pages of another size than the machine's. Default [`HugePages::No`].
+    ///
+    /// Explicit sizes are for [`memfd`](Self::memfd), [`anonymous`](Self::anonymous), and files of a hugetlbfs of that
+    /// page size (which has them whether they are asked for or not). The segment's size is rounded up to whole pages.
+    /// All of them are reserved at creation: too few are `NoSpace`, with the bytes that are free, and never SIGBUS.
+    /// Other segments are `Unsupported`. Whoever can write such a segment can also take pages out of it, sealed or
+    /// not; hence it is not sent through sockets.
+    ///
+    /// ```
+    /// use outlive::{Error, Segment, segment::HugePages};
+    /// let options = Segment::options().size(3 << 20);
+    /// let segment = match options.clone().huge_pages(HugePages::Mb2).anonymous() {
+    ///     Err(Error::NoSpace { .. } | Error::Unsupported { .. }) => options.anonymous()?, // none are free
+    ///     other => other?,
+    /// };
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn huge_pages(self, huge_pages: HugePages) -> Self {
+        Self { huge_pages, ..self }
     }
 
     /// Attaches as an observer, for [`open`](Self::open), [`from_fd`](Self::from_fd) and [`receive_over`](Self::receive_over): it takes the right to read the

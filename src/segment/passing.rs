@@ -28,7 +28,7 @@ use std::sync::Arc;
 use super::startup::join_fd;
 use super::{Attached, Options};
 use crate::error::{Error, Result};
-use crate::os::{object, socket};
+use crate::os::{huge, object, socket};
 
 /// "OUTLFD", and the version of the message.
 const MAGIC: u64 = u64::from_le_bytes(*b"OUTLFD\0\x01");
@@ -99,7 +99,7 @@ fn refuse_what_can_vanish(fd: BorrowedFd<'_>) -> Result<()> {
         let what = "to pass an object that is no memfd sealed with F_SEAL_SHRINK: it could be truncated";
         return Err(Error::Denied { what: what.to_owned() });
     }
-    if object::has_huge_pages(fd).map_err(|e| Error::os("fstatfs", e))? {
+    if huge::page_size(fd).map_err(|e| Error::os("fstatfs", e))?.is_some() {
         let what = "to pass huge pages: the kernel lets either side take them away";
         return Err(Error::Denied { what: what.to_owned() });
     }

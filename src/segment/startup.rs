@@ -24,7 +24,7 @@ use super::attached::{Cell, Kernel, claim_by_byte, claim_on_heap};
 use super::evidence::{self, Evidence};
 use super::header::{Header, Plan};
 use super::rows::{CAP_MEMBARRIER, Phase, Row};
-use super::{Address, Attached, Options, Owner, Swept, observer, sweep};
+use super::{Address, Attached, HugePages, Options, Owner, Swept, observer, sweep};
 use crate::error::{Error, Result};
 use crate::memory::Region;
 use crate::os::object::{self, Reserve};
@@ -116,7 +116,14 @@ pub(super) fn create_memfd(label: &str, options: &Options) -> Result<Arc<Attache
     if label.len() > 249 || label.contains('\0') {
         return Err(Error::InvalidConfig { why: "a memfd's label has at most 249 bytes, without NUL" });
     }
-    let fd = object::memfd(label).map_err(|e| Error::os("memfd_create", e))?;
+    let fd = match options.huge_pages.explicit() {
+        Some(page) => os::huge::memfd(label, page as u64),
+        None => object::memfd(label),
+    };
+    let fd = fd.map_err(|e| match e.kind() {
+        io::ErrorKind::Unsupported => Error::Unsupported { what: "huge pages of this size, by this kernel" },
+        _ => translate("memfd_create", e, || label.to_owned()),
+    })?;
     let seal = fd.try_clone().map_err(|e| Error::os("dup", e))?;
     let attached = make(options, fd, None)?;
     object::seal_shrink(seal.as_fd()).map_err(|e| Error::os("fcntl(F_ADD_SEALS)", e))?;
@@ -157,6 +164,9 @@ pub(super) fn attach(attached: &Attached) -> Result<Arc<Attached>> {
 
 /// A segment on the heap of this process.
 pub(super) fn create_heap(options: &Options) -> Result<Arc<Attached>> {
+    if options.huge_pages.explicit().is_some() {
+        return Err(Error::Unsupported { what: "huge pages of an explicit size on the heap" });
+    }
     let (plan, size) = plan(options)?;
     let size = if FATTER != 0 { plan.data_at + size * FATTER } else { size };
     let region = Region::heap(size, plan.rows)?;
@@ -223,10 +233,23 @@ fn plan(options: &Options) -> Result<(Plan, u64)> {
     Ok((Plan { size, temporary: options.temporary, ..plan }, size))
 }
 
+/// The size is made of the object's pages, which are those that were asked for.
+fn in_whole_pages(options: &Options, fd: &OwnedFd) -> Result<Options> {
+    let page = os::huge::page_size(fd.as_fd()).map_err(|e| Error::os("fstatfs", e))?;
+    let page = page.and_then(|page| usize::try_from(page).ok());
+    if options.huge_pages.explicit().is_some_and(|wanted| page != Some(wanted)) {
+        return Err(Error::Unsupported {
+            what: "huge pages of this size in this file system: use a memfd, or `file:` in a hugetlbfs of that page size",
+        });
+    }
+    let rounded = page.map(|page| options.size.checked_next_multiple_of(page).unwrap_or(usize::MAX));
+    Ok(options.clone().size(rounded.unwrap_or(options.size)))
+}
+
 /// Fills an unnamed object, and attaches to it.
 fn make(options: &Options, fd: OwnedFd, path: Option<PathBuf>) -> Result<Arc<Attached>> {
-    let (plan, size) = plan(options)?;
     refuse_foreign_file_systems(&fd)?;
+    let (plan, size) = plan(&in_whole_pages(options, &fd)?)?;
     match object::reserve(fd.as_fd(), size) {
         Ok(Reserve::Done) => {}
         Ok(Reserve::NoSpace { available }) => return Err(Error::NoSpace { needed: size, available }),
@@ -293,6 +316,9 @@ fn map(fd: &OwnedFd, status: &object::Status, size: u64, read_only: bool) -> Res
 /// What the options ask for, of what is known to be a segment: a sparse file of another kind is not to be filled.
 fn make_present(options: &Options, region: &Region) -> Result<()> {
     let Some(mapping) = region.mapping() else { return Ok(()) };
+    if options.huge_pages == HugePages::Transparent {
+        mapping.advise_huge_pages();
+    }
     if options.prefault {
         mapping.prefault().map_err(|e| Error::os("madvise(MADV_POPULATE_WRITE)", e))?;
     }
@@ -408,7 +434,8 @@ pub(super) fn unlink(address: &Address) -> Result<()> {
     let fd = object::open(&path, true).map_err(|e| translate("open", e, name))?;
     let status = status_of(&fd)?;
     let is_segment = status.size >= size_of::<Header>() as u64 && {
-        let mapping = Mapping::shared(fd.as_fd(), &status, size_of::<Header>(), true)
+        let mapping = os::map::whole_pages(fd.as_fd(), size_of::<Header>())
+            .and_then(|len| Mapping::shared(fd.as_fd(), &status, len, true))
             .map_err(|e| Error::os("mmap", e))?;
         let region = Region::mapped(mapping);
         let magic = region.get::<Header>(0)?.magic.load(Ordering::Acquire); // [H3]
