@@ -24,6 +24,7 @@
 //! | [`membarrier`] | a barrier on every processor that runs one of ours |
 //! | [`wipe`] | memory that is zero in a forked child, and the epoch that counts forks |
 //! | [`per_process`] | a value worked out once a process, and again after a fork |
+//! | [`transfer`] | bytes between a descriptor and shared memory |
 //! | [`clock`] | what time it is |
 #![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "the door")]
 
@@ -39,6 +40,7 @@ pub(crate) mod per_process;
 pub(crate) mod process;
 pub(crate) mod reserve;
 pub(crate) mod socket;
+pub(crate) mod transfer;
 pub(crate) mod wipe;
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! | module | who sends, who receives | messages |
 //! |---|---|---|
 //! | [`spsc`] | one, one | values of one type |
+//! | [`stream`] | one, one | bytes, without boundaries |
 //!
 //! What all rings with two ends have in common: how an end works, waits and goes (`end`), positions that count messages
 //! since creation (`position`), the right to an end, which survives its holder (`lease`), how long to wait (`wait`), and
@@ -14,6 +15,7 @@ mod lease;
 mod position;
 pub mod spsc;
 mod stats;
+pub mod stream;
 mod wait;
 
 pub use crate::segment::directory::{Stats, Unit};

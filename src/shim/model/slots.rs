@@ -187,6 +187,25 @@ impl<T> Slots<T> {
         unsafe { self.copy_in(i, from) }
     }
 
+    /// Where the kernel may write `n` slots from `i` on, before this process goes on. To the model that is a write now.
+    ///
+    /// # Safety
+    /// I2; trusted also I4, until the kernel is through.
+    #[track_caller]
+    pub(crate) unsafe fn for_kernel_to_write(&self, i: usize, n: usize) -> *mut T {
+        // SAFETY: I2 - the caller's. No reference is kept: only the address is.
+        unsafe { self.slice_mut(i, n) }.as_mut_ptr().cast()
+    }
+
+    /// Where the kernel may read `n` slots from `i` on, before this process goes on.
+    ///
+    /// # Safety
+    /// I2; trusted also I4, until the kernel is through.
+    #[track_caller]
+    pub(crate) unsafe fn for_kernel_to_read(&self, i: usize, n: usize) -> *const T {
+        self.reading(i, n)
+    }
+
     /// Trusted: moves the value out of slot `i`.
     ///
     /// # Safety

@@ -1,0 +1,146 @@
+//! Bytes without boundaries, from one process to another: a pipe in shared memory, which survives both.
+//!
+//! # Answers
+//! "Which byte comes next?" by position since the ring was created, whoever was killed where; without a system call while
+//! both sides keep up.
+//!
+//! ```
+//! use outlive::{Segment, ring::stream};
+//! use std::io::{Read, Write};
+//!
+//! let segment = Segment::heap(1 << 20)?; // or Segment::open_or_create("shm:log", 1 << 20)?
+//! let ring = stream::Ring::open_or_create(&segment, "log", 1 << 16)?;
+//! let mut writer = ring.try_writer()?;
+//! let worker = std::thread::spawn(move || {
+//!     let mut text = String::new();
+//!     ring.try_reader()?.read_to_string(&mut text)?;
+//!     Ok::<_, std::io::Error>(text)
+//! });
+//! for number in 1..=3 {
+//!     writeln!(writer, "line {number}")?;
+//! }
+//! writer.close();
+//! assert_eq!(worker.join().unwrap()?, "line 1\nline 2\nline 3\n");
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # Guarantees
+//! * A byte is in the ring from one store on, which commits a part of up to 64 KiB, and leaves it by one store. Before the
+//!   store nothing happened, whoever dies.
+//! * A dead end is succeeded: the successor goes on at the very byte where the dead one stopped, and
+//!   [`Writer::position`], [`Reader::position`] say which one this is. Nothing that was committed is lost; nothing that
+//!   was released comes again.
+//! * The end of the stream and a death are told apart: `read` gives 0 only if the writer has closed.
+//! * Whatever a peer writes into the words below, operations return an error or wrong bytes, and never fault, hang or
+//!   panic.
+//!
+//! # Layout
+//! ```text
+//!    0          128     256     384       512       640      768      896        1024
+//!    | constants | tail  | head  | writer's | reader's | items   | space  | reserved | bytes ...
+//!    |           |       |       | role     | role     |         |        |          |
+//!      creator    writer  reader             reader     writer   zero       head .. tail, mod capacity
+//!                                            sleeps     sleeps
+//!
+//!    constants:  magic, version, capacity, offset of the first byte, bytes in all
+//!    role:       0 epoch:32 | state:8 | owner:24      8 eventcount of those who wait for the role
+//!    tail, head: positions, which count bytes and begin at 2^62
+//! ```
+//! A line is 128 bytes: what one side writes, the other side's lines are not. Each side keeps its position and limit in
+//! private memory: nothing that indexes a byte is read from the ring.
+//!
+//! # Invariants
+//! R-I1  The bytes of a stream are used by streams: the directory compares kinds. Checked and trusted handles on one ring
+//!       meet only where somebody has vouched, by `Segment::trust`, that all keep the protocol, which keeps their
+//!       accesses apart.
+//! R-I2  `head <= tail <= head + capacity`, modulo 2^64. Bytes at positions head..tail are committed, and the reader's; the
+//!       others are the writer's. An end works on positions from its own to its limit only.
+//! R-I7  What a reader copies to is its caller's, and only bytes are written there.
+//! R-I9  What the kernel copies into the ring or out of it, in `fill_from` and `drain_to`, are accesses of another process,
+//!       as far as the language is concerned: no access of our program stands for them, so that nothing that others do to
+//!       these bytes meanwhile can race with one. The call gets an address and a length of R-I2, in memory that is mapped
+//!       as long as the end lives; when it returns, the kernel is through. In mode `Trusted` nobody else uses the bytes
+//!       meanwhile, by the protocol, and no reference to them exists, since the guards borrow the end.
+//!
+//! # Algorithm
+//! ```text
+//! write:      position == limit? slow path -> for each part: copy it, tail += its length, W in `items`? wake
+//! read:       position == limit? slow path -> for each part: copy it, head += its length, W in `space`? wake
+//! fill_from:  position == limit? slow path -> read(2) up to the end of the ring or of a part -> tail += what it gave
+//! drain_to:   position == limit? slow path -> write(2), likewise -> head += what it took
+//! slow:       may I act (not forked, not killed)? -> limit anew from the peer's position -> enough now: go on
+//!             peer's role, verdict (is it dead?), then its position once more: what it did before it ended is not lost
+//! ```
+//! **Parts.** One commit of all that fits would make the two sides take turns: one copies while the other waits. In parts
+//! of a quarter of the ring, 4 KiB to 64 KiB, they work at the same time, a part apart. Of those who sleep, the
+//! first part wakes one, and the later ones find nobody to wake.
+//!
+//! **Closing, forks.** As in [`spsc`](super::spsc).
+//!
+//! # Orderings
+//! Own position: stored with Release, after the last use of what it gives away; the peer's: loaded with Acquire. The tables of
+//! orderings stand in the private modules `end` and `lease`, which all rings with two ends share. A system call orders what
+//! the kernel copies before what follows it, and after what precedes it.
+//!
+//! # Crashes
+//! | dies                                       | left                  | seen by            | outcome                                |
+//! |--------------------------------------------|-----------------------|--------------------|----------------------------------------|
+//! | writer, before R2 of a part                | bytes in free room    | nobody             | never written; the successor writes over them |
+//! | writer, between two parts                  | the first of them     | reader, successor  | read; `position` tells the successor   |
+//! | writer in `fill_from`, before R2           | bytes in free room; the descriptor has moved on | nobody | never written; the successor seeks to `position` |
+//! | writer, after R2, before the wake          | bytes                 | reader             | read, after a slice at the latest      |
+//! | reader, before R2                          | the bytes             | its successor      | read again                             |
+//! | reader in `drain_to`, before R2            | the bytes; and some at the descriptor | its successor | truncates to `position`, and writes them again |
+//! | reader, after R2, before the wake          | room                  | writer             | used, after a slice at the latest      |
+//! | writer, between the reader's look at `tail` and its verdict | bytes | reader            | found by the look after the verdict    |
+//! | either, with its role                      | OPEN, of the dead     | peer, successor, sweep | `BrokenPipe`, or taken over        |
+//! | either, while it sleeps                    | W                     | its peer           | one vain wake                          |
+//! | whoever closes, before its alarm           | CLOSED                | peer               | seen when it is stuck, or after a slice |
+//!
+//! # Limits
+//! No more than 2^31 bytes at a time. No asynchronous transfer: when a call returns, nobody is under way in the ring. No
+//! descriptor to poll: a ring has none. Sleeping needs the futex; where membarrier is refused, sleepers look once a
+//! millisecond.
+//!
+//! # Where it is tested
+//! `loom-tests/tests/stream.rs` (orderings, deaths at every write, roles), `tests/properties/stream.rs` (against a queue of
+//! bytes), `tests/stream.rs` (processes that are killed), the tests of this module (corrupt words, the wrap of positions,
+//! descriptors of all kinds).
+
+use core::time::Duration;
+use std::io;
+
+use crate::error::Error;
+use crate::ring::end::Waiting;
+
+mod data;
+mod guards;
+mod layout;
+mod reader;
+mod ring;
+#[cfg(all(test, not(loom)))]
+mod tests;
+mod writer;
+
+pub use super::wait::Wait;
+pub use guards::{Bytes, Grant};
+pub use reader::Reader;
+pub(crate) use ring::KIND;
+pub use ring::{Config, Ring, Stats};
+pub use writer::Writer;
+
+/// What a time-out of `set_timeout` means to the ends.
+fn waiting(timeout: Option<Duration>) -> Waiting {
+    match timeout {
+        Some(Duration::ZERO) => Waiting::No,
+        other => Waiting::For(other),
+    }
+}
+
+/// Nothing to be had within the time given.
+fn late(waiting: Waiting, error: Error) -> io::Error {
+    match waiting {
+        Waiting::No => error.into(),
+        Waiting::For(_) => io::Error::new(io::ErrorKind::TimedOut, error),
+    }
+}
