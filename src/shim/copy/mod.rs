@@ -11,8 +11,8 @@
 //!
 //! Written out with core's atomics (`granules`) that is literally so. On x86-64 all but the simplest forms are
 //! assembly, which is declared to *mean* that sequence, in unspecified order. This is no more than the machine does:
-//! each granule lies within one move, naturally aligned on the payload's side, and the compiler, for which
-//! the block is opaque, can neither repeat nor invent an access. Stores of other processes are no accesses of our
+//! each granule lies within one move, naturally aligned on the payload's side (or is a byte, which nothing splits), and the
+//! compiler, for which the block is opaque, can neither repeat nor invent an access. Stores of other processes are no accesses of our
 //! program; they count as relaxed atomic stores of granules too.
 //!
 //! What comes out of a race is a mixture of values: `T: Pod` makes every mixture a value, and leaves no padding to

@@ -128,6 +128,18 @@ fn many_values_of_any_alignment_at_any_place() {
     }
 }
 
+/// Where a single instruction takes over, at any distance from the next line and modulo a page.
+#[test]
+fn long_copies_of_bytes_at_any_place() {
+    for count in [4095, 4096, 4097, 9000] {
+        for place in (0..70).chain([1000, 4000, 4090, 4096]) {
+            there_and_back::<u8>(count, place);
+        }
+        there_and_back::<[u8; 3]>(count, 1);
+        there_and_back::<u16>(count, 1);
+    }
+}
+
 #[test]
 fn megabytes_arrive() {
     there_and_back::<u8>((1 << 20) + 13, 1);

@@ -1,12 +1,15 @@
 //! The copy in moves of up to 16 bytes, each of which stands for the relaxed atomics of the granules that it spans. Why that
 //! is sound, and the invariants (I1 to I3), are the parent's.
 //!
-//! A rest is taken in falling powers of two, so that no granule is split between two moves.
+//! A rest is taken in falling powers of two, so that no granule is split between two moves. Where the granule is a byte, long
+//! copies are made by the string instruction.
 
 use core::arch::asm;
 use core::arch::x86_64::__m128i;
 
 use bytemuck::Pod;
+
+use super::granules::granule_of;
 
 pub(super) use long as load_long;
 pub(super) use long as store_long;
@@ -219,15 +222,70 @@ unsafe fn store_piece<P: Piece>(dst: *mut u8, src: *const u8, at: usize) {
     unsafe { P::set(to, piece) };
 }
 
-/// Any number of values, in either direction, 64 bytes a round.
-///
-/// Not `rep movsb`: it falls to a fraction of its speed when the destination runs a few bytes ahead of the source
-/// modulo 4096, which happens as soon as a ring and a buffer are both aligned to pages.
+/// From so many bytes on the string instruction is at least as fast as moves.
+const STRING: usize = 4096;
+
+/// Any number of values, in either direction.
 ///
 /// # Safety
 /// I1 (one side), I2 (the other), for `count` values.
 #[inline]
 pub(super) unsafe fn long<T: Pod>(dst: *mut T, src: *const T, count: usize) {
+    if const { granule_of::<T>() == 1 } && count * size_of::<T>() >= STRING && likes_strings(dst, src) {
+        // SAFETY: I1, I2 - the caller's; the granule is a byte.
+        unsafe { string(dst.cast(), src.cast(), count * size_of::<T>()) };
+    } else {
+        // SAFETY: I1, I2 - the caller's.
+        unsafe { moves(dst, src, count) };
+    }
+}
+
+/// Whether the string instruction is fast here. It falls to a fraction of its speed on some processors when the destination
+/// runs a few bytes ahead of the source modulo 4096, which happens as soon as a ring and a buffer are both aligned to
+/// pages.
+#[inline]
+fn likes_strings<T>(dst: *const T, src: *const T) -> bool {
+    let ahead = dst.addr().wrapping_sub(src.addr()) % 4096;
+    !(1..64).contains(&ahead) && std::arch::is_x86_feature_detected!("ermsb")
+}
+
+/// Many bytes, by the string instruction: it fetches no line that it is going to fill, and so leaves more of the way
+/// between two processors to the bytes. From one to another, 64 KiB at a time, against moves: 6.6 to 4.9 GB/s through 64 KiB,
+/// 10.6 to 9.3 through 1 MiB, 17.9 to 15.7 through 8 MiB. Moves of 32 and 64 bytes and prefetching were no faster than moves
+/// of 16; stores past the cache took half as long again.
+///
+/// It may write its bytes in any order, as the granules' copy may; a later store, such as that of a position, is never seen
+/// before them.
+///
+/// # Safety
+/// I1 (one side), I2 (the other), for `len` bytes; the granule is 1.
+unsafe fn string(dst: *mut u8, src: *const u8, len: usize) {
+    let crooked = (dst.addr().wrapping_neg() % 64).min(len);
+    // SAFETY: I1, I2 - the first of the bytes, to the next line of the destination.
+    unsafe { moves(dst, src, crooked) };
+    // SAFETY: I1, I2 - within the bytes.
+    let to = unsafe { dst.add(crooked) };
+    // SAFETY: I1, I2 - within the bytes.
+    let from = unsafe { src.add(crooked) };
+    // SAFETY: I1, I2, I3 - exactly the rest of the bytes are read and written, each once; the direction flag is clear, as
+    // it is whenever assembly begins.
+    unsafe {
+        asm!(
+            "rep movsb",
+            inout("rcx") len - crooked => _,
+            inout("rsi") from => _,
+            inout("rdi") to => _,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// Any number of values, in either direction, 64 bytes a round.
+///
+/// # Safety
+/// I1 (one side), I2 (the other), for `count` values.
+#[inline]
+unsafe fn moves<T: Pod>(dst: *mut T, src: *const T, count: usize) {
     // SAFETY: I1, I2, I3 - exactly the bytes of `count` values are read and written, each once; no stack, and flags
     // are declared clobbered by default.
     unsafe {
