@@ -11,9 +11,9 @@ use crate::segment::directory::ObjectHandle;
 use crate::shim::Slots;
 
 /// "OUTLSTRM".
-const MAGIC: u64 = u64::from_le_bytes(*b"OUTLSTRM");
+pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"OUTLSTRM");
 /// Of this layout.
-const VERSION: u64 = 1;
+pub(super) const VERSION: u64 = 1;
 /// The bytes begin on a line of their own.
 pub(super) const LINE: u64 = 128;
 

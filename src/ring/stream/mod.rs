@@ -122,11 +122,12 @@ mod ring;
 mod tests;
 mod writer;
 
+pub use super::Stats;
 pub use super::wait::Wait;
 pub use guards::{Bytes, Grant};
 pub use reader::Reader;
 pub(crate) use ring::KIND;
-pub use ring::{Config, Ring, Stats};
+pub use ring::{Config, Ring};
 pub use writer::Writer;
 
 /// What a time-out of `set_timeout` means to the ends.

@@ -6,14 +6,15 @@ use core::time::Duration;
 use crate::error::{Error, Result};
 use crate::memory::Region;
 use crate::payload::Shared;
-use crate::ring::end::{End, Header, Patience, Side, sweep};
-use crate::ring::position::{START, count, index};
+use crate::ring::end::{End, Patience, Side, sweep};
+use crate::ring::position::{START, index};
+use crate::ring::{Stats, Unit, stats};
+use crate::segment::Segment;
 use crate::segment::directory::{self, Kind, Mode, ObjectHandle, Spec};
-use crate::segment::{Owner, Segment};
 use crate::trust::{Checked, Trust};
 
 use super::data::Data;
-use super::layout::{LINE, Plan};
+use super::layout::{LINE, MAGIC, Plan, VERSION};
 use super::reader::Reader;
 use super::writer::Writer;
 
@@ -69,30 +70,12 @@ impl From<usize> for Config {
     }
 }
 
-/// A look at a stream from outside: true at some moments, which need not be the same for all numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// How many bytes fit.
-    pub capacity: u64,
-    /// How many bytes are in it.
-    pub depth: u64,
-    /// How many bytes were written since the ring was created.
-    pub written: u64,
-    /// How many bytes were read since.
-    pub read: u64,
-    /// Who has the writer's role, dead or alive.
-    pub writer: Option<Owner>,
-    /// Who has the reader's role, dead or alive.
-    pub reader: Option<Owner>,
-    /// How many have had the writer's role so far; more than one: it was taken over, or reopened.
-    pub writers: u32,
-    /// How many have had the reader's role so far.
-    pub readers: u32,
-}
-
 /// How a stream is repaired after a death.
-pub(crate) static KIND: Kind = Kind { tag: 4, name: "stream ring", sweep };
+pub(crate) static KIND: Kind = Kind { tag: 4, name: "stream ring", sweep, look: Some(look) };
+
+fn look(region: &Region, at: u64, len: u64) -> Option<Stats> {
+    stats::look(region, at, len, [MAGIC, VERSION], Unit::Bytes)
+}
 
 impl<M: Trust> Ring<M> {
     /// Makes the stream; its name must be free.
@@ -161,22 +144,7 @@ impl<M: Trust> Ring<M> {
 
     /// A look from outside: how full it is, and who uses it. Wait-free; for people and monitors.
     pub fn stats(&self) -> Stats {
-        let capacity = self.plan.capacity;
-        let Ok(header) = self.object.attached().region().get::<Header>(self.object.at()) else {
-            return Stats { capacity, ..Stats::default() }; // it was there when opened, and the region does not shrink
-        };
-        let (head, tail) = (header.head.look(), header.tail.look());
-        let [writing, reading] = [header.sender.look(), header.receiver.look()];
-        Stats {
-            capacity,
-            depth: tail.wrapping_sub(head).min(capacity),
-            written: count(tail),
-            read: count(head),
-            writer: writing.holder(),
-            reader: reading.holder(),
-            writers: writing.epoch(),
-            readers: reading.epoch(),
-        }
+        stats::of_header(self.object.attached().region(), self.object.at(), Unit::Bytes, self.plan.capacity)
     }
 
     /// The right to write, if nobody alive has it. It goes on where the last writer stopped:
@@ -259,14 +227,14 @@ impl<M: Trust> Ring<M> {
 
     /// What peers may write, for tests.
     #[cfg(all(test, not(loom)))]
-    pub(super) fn header(&self) -> &Header {
+    pub(super) fn header(&self) -> &crate::ring::end::Header {
         self.object.attached().region().get(self.object.at()).unwrap()
     }
 
     /// The same as words, eventcounts and padding included.
     #[cfg(all(test, not(loom)))]
     pub(super) fn words(&self) -> &[crate::shim::AtomicU64] {
-        let len = size_of::<Header>();
+        let len = size_of::<crate::ring::end::Header>();
         let words = self.object.attached().region().bytes(self.object.at(), len as u64, 128).unwrap();
         // SAFETY: in range and aligned; in a test with one thread no access races with another.
         unsafe { core::slice::from_raw_parts(words.cast().as_ptr(), len / 8) }

@@ -81,7 +81,7 @@ fn it_behaves_like_a_queue_also_around_the_wrap_of_positions() {
             let config = Some(Config::new(capacity));
             let ring = Ring::<Checked>::find(&segment, "ring", Mode::Create, config, start).unwrap();
             let (mut writer, mut reader) = ends(&ring);
-            let (before, mut queue) = (writer.position(), VecDeque::new());
+            let (before, mut queue) = (writer.position(), VecDeque::<u8>::new());
             let (mut written, mut state) = (0_u64, 88_172_645_463_325_252_u64);
             for _ in 0..2000 {
                 state ^= state << 13;

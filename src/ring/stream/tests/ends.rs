@@ -92,7 +92,7 @@ fn a_death_is_no_end_and_a_successor_carries_on_at_the_byte() {
         reader.wait_for_successor(true);
         assert_eq!(reader.try_read(&mut buffer), Err(RecvError::Empty));
         let mut successor = ring.try_writer().unwrap();
-        assert_eq!((successor.position(), ring.stats().writers), (3, 2));
+        assert_eq!((successor.position(), ring.stats().senders), (3, 2));
         successor.write_all(b"de").unwrap();
         drop(writer);
         assert_eq!(drain(&mut reader), b"de");
