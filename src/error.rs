@@ -106,6 +106,11 @@ pub enum Error {
     },
     /// No room within the time given.
     Full,
+    /// The record is longer than any that this ring takes from this handle: make a larger ring, or send it in parts.
+    TooLarge {
+        /// The longest record, in bytes.
+        longest: u64,
+    },
     /// No message within the time given.
     Empty,
     /// The peer has closed its role, or its end of the socket; everything it sent has been received.
@@ -173,6 +178,9 @@ impl fmt::Display for Error {
             Self::Unsupported { what } => write!(f, "not supported here: {what}"),
             Self::Os { call, source } => write!(f, "{call}: {source}"),
             Self::Full => f.write_str("full"),
+            Self::TooLarge { longest } => {
+                write!(f, "too large: the longest record that this ring takes has {longest} bytes")
+            }
             Self::Empty => f.write_str("empty"),
             Self::Closed => f.write_str("the peer has closed"),
             Self::PeerDied { owner } => write!(f, "the peer, {owner}, died"),
@@ -208,9 +216,10 @@ impl From<Error> for io::Error {
             }
             Error::NotFound { .. } => Kind::NotFound,
             Error::AlreadyExists { .. } => Kind::AlreadyExists,
-            Error::InvalidAddress { .. } | Error::InvalidName { .. } | Error::InvalidConfig { .. } => {
-                Kind::InvalidInput
-            }
+            Error::InvalidAddress { .. }
+            | Error::InvalidName { .. }
+            | Error::InvalidConfig { .. }
+            | Error::TooLarge { .. } => Kind::InvalidInput,
             Error::WrongType { .. }
             | Error::WrongShape { .. }
             | Error::Foreign { .. }
@@ -272,6 +281,8 @@ impl From<Fault> for Error {
 pub enum SendError<T = ()> {
     /// No room within the time given.
     Full(T),
+    /// Longer than any record that the ring takes from this handle: the longest one has so many bytes.
+    TooLarge(T, u64),
     /// The receiver has closed.
     Closed(T),
     /// The ring is full and its receiver is dead: [`Owner`] tells which.
@@ -284,9 +295,11 @@ impl<T> SendError<T> {
     /// The message that was refused.
     pub fn into_value(self) -> T {
         match self {
-            Self::Full(value) | Self::Closed(value) | Self::PeerDied(value, _) | Self::Fault(value, _) => {
-                value
-            }
+            Self::Full(value)
+            | Self::TooLarge(value, _)
+            | Self::Closed(value)
+            | Self::PeerDied(value, _)
+            | Self::Fault(value, _) => value,
         }
     }
 
@@ -294,6 +307,7 @@ impl<T> SendError<T> {
     pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> SendError<U> {
         match self {
             Self::Full(value) => SendError::Full(f(value)),
+            Self::TooLarge(value, longest) => SendError::TooLarge(f(value), longest),
             Self::Closed(value) => SendError::Closed(f(value)),
             Self::PeerDied(value, owner) => SendError::PeerDied(f(value), owner),
             Self::Fault(value, fault) => SendError::Fault(f(value), fault),
@@ -305,6 +319,7 @@ impl<T> From<SendError<T>> for Error {
     fn from(error: SendError<T>) -> Self {
         match error {
             SendError::Full(_) => Self::Full,
+            SendError::TooLarge(_, longest) => Self::TooLarge { longest },
             SendError::Closed(_) => Self::Closed,
             SendError::PeerDied(_, owner) => Self::PeerDied { owner },
             SendError::Fault(_, fault) => fault.into(),
@@ -316,6 +331,7 @@ impl<T> fmt::Debug for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full(_) => f.write_str("Full(..)"),
+            Self::TooLarge(_, longest) => write!(f, "TooLarge(.., {longest})"),
             Self::Closed(_) => f.write_str("Closed(..)"),
             Self::PeerDied(_, owner) => write!(f, "PeerDied(.., {owner:?})"),
             Self::Fault(_, fault) => write!(f, "Fault(.., {fault:?})"),
@@ -327,6 +343,7 @@ impl<T> fmt::Display for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full(_) => Error::Full.fmt(f),
+            Self::TooLarge(_, longest) => Error::TooLarge { longest: *longest }.fmt(f),
             Self::Closed(_) => Error::Closed.fmt(f),
             Self::PeerDied(_, owner) => Error::PeerDied { owner: *owner }.fmt(f),
             Self::Fault(_, fault) => fault.fmt(f),

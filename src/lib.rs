@@ -12,7 +12,7 @@
 //! | 3 | [`segment`] | memory that introduces itself: header, attachments, directory, recovery |
 //! | 4 | [`ptr`] | offsets |
 //! | 5 | `sync` | eventcount |
-//! | 6 | [`ring`] | SPSC ring, stream |
+//! | 6 | [`ring`] | rings: values, records, streams of bytes |
 //! | 7 | [`object`] | users' own atomics by name |
 #![deny(clippy::unwrap_used)]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests panic on purpose"))]
@@ -74,5 +74,5 @@ pub mod model {
 }
 
 /// How each kind of structure is repaired after a death: what the sweep looks up by the directory's kind tag.
-pub(crate) static KINDS: [&segment::directory::Kind; 3] =
-    [&object::KIND, &ring::spsc::KIND, &ring::stream::KIND];
+pub(crate) static KINDS: [&segment::directory::Kind; 4] =
+    [&object::KIND, &ring::spsc::KIND, &ring::records::KIND, &ring::stream::KIND];

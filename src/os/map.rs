@@ -14,7 +14,8 @@ use nix::errno::Errno;
 use nix::unistd::{SysconfVar, sysconf};
 
 use super::huge;
-use super::object::Status;
+use super::mirror::Mirror;
+use super::object::{self, Status};
 
 /// A shared mapping of an object from its first byte on. Unmapped when dropped.
 ///
@@ -22,6 +23,8 @@ use super::object::Status;
 /// how to reach into it.
 pub(crate) struct Mapping {
     raw: MmapRaw,
+    /// Device and number of the object.
+    object: (u64, u64),
     read_only: bool,
 }
 
@@ -51,7 +54,7 @@ impl Mapping {
         options.len(len);
         let fd = fd.as_raw_fd();
         let raw = if read_only { options.map_raw_read_only(fd)? } else { options.map_raw(fd)? };
-        Ok(Self { raw, read_only })
+        Ok(Self { raw, object: (status.dev, status.ino), read_only })
     }
 
     /// The address of the first byte.
@@ -77,6 +80,19 @@ impl Mapping {
     /// What `msync` says: `EIO` if the disk fails.
     pub(crate) fn flush(&self) -> io::Result<()> {
         self.raw.flush()
+    }
+
+    /// The bytes `at..at + len` of the same object, which `fd` has to be, once more: twice, back to back.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if `fd` is another object, and as [`Mirror::of`].
+    pub(crate) fn mirror(&self, fd: BorrowedFd<'_>, at: u64, len: u64) -> io::Result<Mirror> {
+        let found = object::status(fd)?;
+        if (found.dev, found.ino) != self.object {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the descriptor is of another object"));
+        }
+        Mirror::of(fd, &found, at, len)
     }
 
     /// Makes every page present, writable ones without changing a byte, so that first touches cost
@@ -197,6 +213,20 @@ mod tests {
         // SAFETY: inside the mapping.
         let seen = unsafe { two.base().as_ptr().wrapping_add(5000).read_volatile() };
         assert_eq!(seen, 42);
+    }
+
+    #[test]
+    fn a_mirror_is_of_the_same_object() {
+        let (fd, other) = (object(1 << 16), object(1 << 16));
+        let mapping = Mapping::shared(fd.as_fd(), &status(fd.as_fd()).unwrap(), 1 << 16, false).unwrap();
+        let mirror = mapping.mirror(fd.as_fd(), 0, 1 << 16).unwrap();
+        // SAFETY: inside the mapping, which is writable and known to this test alone.
+        unsafe { mapping.base().as_ptr().wrapping_add(5000).write_volatile(42) };
+        // SAFETY: inside the mirror's second half.
+        let seen = unsafe { mirror.base().as_ptr().wrapping_add((1 << 16) + 5000).read_volatile() };
+        assert_eq!(seen, 42);
+        let refused = mapping.mirror(other.as_fd(), 0, 1 << 16).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
     }
 
     #[test]

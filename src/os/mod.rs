@@ -14,6 +14,7 @@
 //! | module | what it asks the kernel for |
 //! |---|---|
 //! | [`map`] | shared mappings, and the anchor that ties a lock to an address space |
+//! | [`mirror`] | pages mapped twice in a row |
 //! | [`object`] | named and unnamed files, shared memory objects, memfds |
 //! | [`huge`] | pages larger than the machine's |
 //! | [`reserve`] | space that is really there |
@@ -34,6 +35,7 @@ pub(crate) mod huge;
 pub(crate) mod kept;
 pub(crate) mod map;
 pub(crate) mod membarrier;
+pub(crate) mod mirror;
 pub(crate) mod object;
 pub(crate) mod ofd_lock;
 pub(crate) mod per_process;

@@ -3,16 +3,17 @@
 //! | module | who sends, who receives | messages |
 //! |---|---|---|
 //! | [`spsc`] | one, one | values of one type |
+//! | [`records`] | one, one | bytes with boundaries |
 //! | [`stream`] | one, one | bytes, without boundaries |
 //!
 //! What all rings with two ends have in common: how an end works, waits and goes (`end`), positions that count messages
 //! since creation (`position`), the right to an end, which survives its holder (`lease`), how long to wait (`wait`), and
 //! how they look from outside ([`stats`]).
 
-#[allow(dead_code, reason = "what only rings of bytes need comes before them")]
 mod end;
 mod lease;
 mod position;
+pub mod records;
 pub mod spsc;
 mod stats;
 pub mod stream;

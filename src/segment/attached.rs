@@ -4,7 +4,7 @@ use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ops::Deref;
 use core::ptr::NonNull;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::directory::Opened;
@@ -15,6 +15,7 @@ use super::{Owner, sweep};
 use crate::error::{Error, Fault, Result};
 use crate::memory::Region;
 use crate::os;
+use crate::os::mirror::Mirror;
 use crate::shim::{Ordering, PrivateU64, fence};
 
 /// One row of the attachment table, in the hands of this process. Detaches when dropped.
@@ -116,6 +117,16 @@ impl Attached {
 
     pub(super) fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// The bytes `at..at + len` once more: twice, back to back. `None` where this memory cannot be mapped so, on the heap,
+    /// or in such pages.
+    pub(crate) fn mirror(&self, at: u64, len: u64) -> Option<Mirror> {
+        let (evidence, mapping) = (&self.kernel.as_ref()?.evidence, self.region.mapping()?);
+        match evidence.descriptor() {
+            Some(kept) => mapping.mirror(kept, at, len).ok(),
+            None => mapping.mirror(evidence.fresh().ok()?.as_fd(), at, len).ok(),
+        }
     }
 
     /// Where objects begin.
@@ -366,7 +377,6 @@ pub(super) fn claim_by_byte(
     mut description: impl FnMut() -> Result<OwnedFd>,
 ) -> Result<Result<(Owner, u32, os::map::Anchor), bool>> {
     use super::evidence::{give_row_back, try_take_row};
-    use std::os::fd::AsFd;
     let fcntl = |e| Error::os("fcntl(F_OFD_SETLK)", e);
     let mut own: Option<OwnedFd> = None;
     let mut contended = false;

@@ -43,6 +43,12 @@ impl Owner {
         (bits != 0).then_some(Self(bits))
     }
 
+    /// As [`from_bits`](Self::from_bits), of a row that some segment could have.
+    #[inline]
+    pub(crate) fn of_stamp(bits: u32) -> Option<Self> {
+        Self::from_bits(bits).filter(|owner| (1..=Self::MAX_ROW).contains(&owner.row()))
+    }
+
     /// Which row of the attachment table, from 1.
     pub fn row(self) -> u32 {
         self.0 >> Self::GENERATION_BITS
@@ -81,6 +87,10 @@ mod tests {
         assert_eq!((owner.row(), owner.generation()), (1022, 5));
         assert_eq!(Owner::from_bits(owner.bits()), Some(owner));
         assert_eq!(Owner::from_bits(0), None);
+        assert_eq!(Owner::of_stamp(owner.bits()), Some(owner));
+        for nobody in [0, 1, 16383, Owner::NOBODY.bits(), 0xff_ffff] {
+            assert_eq!(Owner::of_stamp(nobody), None, "{nobody:x}");
+        }
         assert!(owner.is_generation(5) && owner.is_generation(16384 + 5) && !owner.is_generation(6));
         assert!(owner.bits() < 1 << Owner::BITS);
     }

@@ -291,22 +291,36 @@ impl<S: Side> End<S> {
         n
     }
 
-    /// Notes that `count` belongs to `position`, which is about to be published. Counts go up by one.
+    /// As [`publish_some`](Self::publish_some), of what is the `count`th of its kind. Counts go up by one.
     #[inline]
-    pub(in crate::ring) fn mark(&self, position: u64, count: u64) {
-        S::own(self.header()).mark(position, count);
+    pub(in crate::ring) fn publish_counted(&mut self, position: u64, n: usize, count: u64) -> bool {
+        if !self.is_here() {
+            return false; // the mark is the parent's
+        }
+        S::own(self.header()).mark(position.wrapping_add(n as u64), count);
+        self.publish_some(position, n) != 0
     }
 
-    /// The count that belongs to the position that is published, and that this end goes on from.
-    pub(in crate::ring) fn marked(&self) -> Result<u64, Fault> {
-        let marked = S::own(self.header()).count_at(self.position());
-        marked.ok_or_else(|| self.attached().check().err().unwrap_or_else(|| self.impossible()))
+    /// This end, and the count that belongs to the position that it goes on from, which has to be a multiple of `unit`.
+    pub(in crate::ring) fn resume_count(mut self, unit: u64) -> Result<(Self, u64)> {
+        let position = self.position();
+        match S::own(self.header()).count_at(position) {
+            Some(count) if position % unit == 0 => Ok((self, count)),
+            _ => {
+                let fault = self.corrupt("the position of a ring is not a record's");
+                self.leave(State::Died(self.attached().owner())); // as in `take`
+                Err(fault.into())
+            }
+        }
     }
 
-    /// Final: nothing more is to be done through this end. `what` a peer has written at `at` cannot be.
+    /// Final: nothing more is to be done through this end. `what` a peer has written cannot be.
     #[cold]
-    pub(in crate::ring) fn corrupt(&mut self, what: &'static str, at: u64) -> Fault {
-        let fault = Fault::Corrupt { what, at };
+    pub(in crate::ring) fn corrupt(&mut self, what: &'static str) -> Fault {
+        if let Err(fault) = self.attached().check() {
+            return fault; // wiped meanwhile: then what was read was not ours
+        }
+        let fault = Fault::Corrupt { what, at: self.object.at() };
         self.fault = Some(fault);
         self.expect_alarm();
         fault
