@@ -113,12 +113,12 @@ mod tests {
         let mirror = mirror(&fd, page as u64, 2 * page as u64).unwrap();
         assert_eq!(mirror.len.get(), 2 * page);
         let bytes = mirror.base().as_ptr();
-        for i in [0, 1, page, 2 * page - 1] {
+        for (i, value) in [(0, 1), (1, 2), (page, 3), (2 * page - 1, 4_u8)] {
             // SAFETY: inside the first half, which is writable and known to this test alone.
-            unsafe { bytes.wrapping_add(i).write_volatile(i as u8 | 1) };
+            unsafe { bytes.wrapping_add(i).write_volatile(value) };
             // SAFETY: inside the second half.
             let seen = unsafe { bytes.wrapping_add(2 * page + i).read_volatile() };
-            assert_eq!(seen, i as u8 | 1);
+            assert_eq!(seen, value);
         }
         let mut plain = [0; 1];
         std::fs::File::from(fd).read_exact_at(&mut plain, page as u64).unwrap();

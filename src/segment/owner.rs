@@ -46,7 +46,8 @@ impl Owner {
     /// As [`from_bits`](Self::from_bits), of a row that some segment could have.
     #[inline]
     pub(crate) fn of_stamp(bits: u32) -> Option<Self> {
-        Self::from_bits(bits).filter(|owner| (1..=Self::MAX_ROW).contains(&owner.row()))
+        let owner = Self(bits & ((1 << Self::BITS) - 1));
+        (owner.row().wrapping_sub(1) < Self::MAX_ROW).then_some(owner)
     }
 
     /// Which row of the attachment table, from 1.

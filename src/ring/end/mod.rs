@@ -291,14 +291,17 @@ impl<S: Side> End<S> {
         n
     }
 
-    /// As [`publish_some`](Self::publish_some), of what is the `count`th of its kind. Counts go up by one.
+    /// A guard's commit of `n` units from `position` on, one at least, which are the `count`th of their kind. Counts go up by
+    /// one. `false`: as in [`publish_some`](Self::publish_some).
     #[inline]
-    pub(in crate::ring) fn publish_counted(&mut self, position: u64, n: usize, count: u64) -> bool {
+    pub(in crate::ring) fn publish_counted(&mut self, position: u64, n: u64, count: u64) -> bool {
         if !self.is_here() {
             return false; // the mark is the parent's
         }
-        S::own(self.header()).mark(position.wrapping_add(n as u64), count);
-        self.publish_some(position, n) != 0
+        let next = position.wrapping_add(n);
+        S::own(self.header()).mark(next, count);
+        self.publish(Turn { hot: self.hot, position: next.wrapping_sub(1) });
+        true
     }
 
     /// This end, and the count that belongs to the position that it goes on from, which has to be a multiple of `unit`.

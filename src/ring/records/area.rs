@@ -73,7 +73,7 @@ impl Area {
     /// Whether `len` bytes from `position` on lie in one piece.
     #[inline]
     pub(super) fn is_in_a_row(&self, position: u64, len: usize) -> bool {
-        len.div_ceil(8) <= self.row - self.word(position)
+        words(len) <= self.row - self.word(position)
     }
 
     #[inline]
@@ -197,7 +197,7 @@ impl Area {
     /// Replaces the contents of `into` by `len` bytes from `position` on.
     #[inline]
     pub(super) fn read_to(&self, position: u64, len: usize, into: &mut Vec<u8>) {
-        let words = len.div_ceil(8);
+        let words = words(len);
         into.clear();
         into.reserve(words * 8);
         let spare = into.spare_capacity_mut().as_mut_ptr();
@@ -215,7 +215,7 @@ impl Area {
     #[inline]
     pub(super) unsafe fn slice(&self, position: u64, len: usize) -> &[u8] {
         let first = self.word(position);
-        let n = len.div_ceil(8).min(self.row - first);
+        let n = words(len).min(self.row - first);
         // SAFETY: B-I2 - as many words as there are in a row; the caller's contract.
         let words = unsafe { self.words.slice(first, n) };
         let bytes = words.as_flattened();
@@ -230,7 +230,7 @@ impl Area {
     #[expect(clippy::mut_from_ref, reason = "the caller vouches for it, as in `Slots`")]
     pub(super) unsafe fn slice_mut(&self, position: u64, at: usize, len: usize) -> &mut [MaybeUninit<u8>] {
         let first = self.word(position.wrapping_add((at & !7) as u64));
-        let n = (len.div_ceil(8) - at / 8).min(self.row - first);
+        let n = (words(len) - at / 8).min(self.row - first);
         // SAFETY: B-I2 - as many words as there are in a row; the caller's contract.
         let words = unsafe { self.words.slice_mut(first, n) };
         // SAFETY: B-I2 - the same words, as bytes; the borrow is handed on.
@@ -238,6 +238,12 @@ impl Area {
         let end = (len - (at & !7)).min(bytes.len());
         &mut bytes[at % 8..end]
     }
+}
+
+/// How many words so many bytes are.
+#[inline]
+const fn words(len: usize) -> usize {
+    len.wrapping_add(7) / 8
 }
 
 /// The last 1 to 7 bytes of a slice that is no whole words, and zeros.

@@ -80,9 +80,6 @@ impl<'a, M: Trust> Grant<'a, M> {
     /// nothing: 0.
     #[inline]
     pub fn commit(self) -> usize {
-        if self.sender.end.is_here() {
-            self.sender.area.seal(self.room.bytes(), self.filled);
-        }
         if self.sender.commit(self.room, self.filled) { self.filled } else { 0 }
     }
 }

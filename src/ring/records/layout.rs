@@ -161,7 +161,8 @@ impl FrameHeader {
 /// Bytes of the frame of a record of `len` bytes: a header, and whole words.
 #[inline]
 pub(super) const fn framed(len: u64) -> u64 {
-    WORD + len.next_multiple_of(WORD)
+    // `next_multiple_of` has a branch for what cannot be here: a length fits into 32 bits.
+    WORD + (len.wrapping_add(WORD - 1) & !(WORD - 1))
 }
 
 #[cfg(all(test, not(loom)))]

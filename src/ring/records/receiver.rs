@@ -14,7 +14,7 @@ use crate::trust::{Checked, Trust};
 use super::Wait;
 use super::area::Area;
 use super::guards::Record;
-use super::layout::{FrameHeader, WORD};
+use super::layout::{FrameHeader, WORD, framed};
 
 /// The right to receive, and its holder: see [`Ring::try_receiver`](super::Ring::try_receiver).
 ///
@@ -160,9 +160,9 @@ impl<M: Trust> Receiver<M> {
     /// Consumes the record. `false` in a forked child, and after `testing::kill`.
     #[inline]
     pub(super) fn release(&mut self, frame: Frame) -> bool {
-        let end = frame.bytes.wrapping_add((frame.len as u64).next_multiple_of(WORD));
+        let n = frame.bytes.wrapping_sub(frame.start) + (framed(frame.len as u64) - WORD);
         let count = self.count.wrapping_add(1);
-        let done = self.end.publish_counted(frame.start, index(end.wrapping_sub(frame.start)), count);
+        let done = self.end.publish_counted(frame.start, n, count);
         if done {
             self.count = count;
             self.last_sender = Some(frame.sender);

@@ -109,7 +109,8 @@ impl<M: Trust> Sender<M> {
     fn send_one(&mut self, record: &[u8], waiting: Waiting) -> Result<(), SendError> {
         let room = self.room(record.len(), waiting)?;
         self.area.put(room.bytes(), record);
-        self.commit(room, record.len());
+        self.set_headers(room, record.len());
+        self.publish(room, record.len());
         Ok(())
     }
 
@@ -143,13 +144,24 @@ impl<M: Trust> Sender<M> {
         if !self.end.is_here() {
             return false; // in a forked child the room is the parent's
         }
+        self.area.seal(room.bytes(), len);
+        self.set_headers(room, len);
+        self.publish(room, len)
+    }
+
+    #[inline]
+    fn set_headers(&self, room: Room, len: usize) {
         self.area.set_header(room.frame, self.header.with_len(len));
-        let pad = room.frame.wrapping_sub(room.start);
-        if pad != 0 {
-            self.area.set_header(room.start, FrameHeader::pad(pad));
+        if room.frame != room.start {
+            self.area.set_header(room.start, FrameHeader::pad(room.frame.wrapping_sub(room.start)));
         }
+    }
+
+    #[inline]
+    fn publish(&mut self, room: Room, len: usize) -> bool {
         let count = self.count.wrapping_add(1);
-        let sent = self.end.publish_counted(room.start, index(pad + framed(len as u64)), count);
+        let n = room.bytes().wrapping_sub(room.start) + (framed(len as u64) - WORD);
+        let sent = self.end.publish_counted(room.start, n, count);
         if sent {
             self.count = count;
         }

@@ -10,7 +10,7 @@ use super::layout::framed;
 use super::ring::New;
 use super::*;
 use crate::error::{RecvError, SendError};
-use crate::ring::position::START;
+use crate::ring::position::{START, index};
 use crate::segment::directory::Mode;
 use crate::{Error, Segment, Trust, Trusted};
 
@@ -78,18 +78,18 @@ fn try_recv(receiver: &mut Receiver) -> Result<Vec<u8>, RecvError> {
 }
 
 /// Bytes that tell where they come from.
-fn bytes(seed: u64, len: usize) -> Vec<u8> {
-    (0..len as u64).map(|i| (seed.wrapping_mul(31).wrapping_add(i * 7)) as u8).collect()
+fn bytes(seed: usize, len: usize) -> Vec<u8> {
+    (0..len).map(|i| (seed * 31 + i * 7).to_le_bytes()[0]).collect()
 }
 
 struct Random(u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    fn below(&mut self, n: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        self.0
+        index(self.0 >> 8) % n
     }
 }
 
@@ -101,7 +101,7 @@ fn what_is_sent_is_received_in_order_at_every_offset() {
         let (mut sender, mut receiver) = ends(&ring);
         assert_eq!(try_recv(&mut receiver), Err(RecvError::Empty));
         for n in 0..1000 {
-            let record = bytes(n, n as usize % (ring.longest() + 1));
+            let record = bytes(n, n % (ring.longest() + 1));
             sender.try_send(&record).unwrap();
             assert_eq!(try_recv(&mut receiver), Ok(record), "{memory:?} {n}");
             assert_eq!(receiver.last_sender(), Some(segment.owner()));
@@ -120,7 +120,7 @@ fn the_longest_record_fits_wherever_the_ring_is() {
             let expected =
                 if memory == Memory::Twice { ring.capacity() - 8 } else { ring.capacity() / 2 - 8 };
             assert_eq!(ring.longest(), expected);
-            let record = bytes(offset, ring.longest());
+            let record = bytes(7, ring.longest());
             for _ in 0..3 {
                 sender.try_send(&record).unwrap();
                 assert_eq!(try_recv(&mut receiver), Ok(record.clone()), "{memory:?} {offset}");
@@ -149,20 +149,20 @@ fn it_behaves_like_a_queue_also_around_the_wrap_of_positions() {
     }
 }
 
-fn a_queue(segment: &Segment, ring: &Ring, steps: u64) {
+fn a_queue(segment: &Segment, ring: &Ring, steps: usize) {
     let (mut sender, mut receiver) = ends(ring);
     let mut queue = VecDeque::new();
-    let (mut random, mut sent, mut received) = (Random(88_172_645_463_325_252), 0, 0);
+    let (mut random, mut pushed, mut popped) = (Random(88_172_645_463_325_252), 0, 0);
     let mut into = Vec::new();
     for step in 0..steps {
-        let state = random.next();
-        let most = [ring.longest(), 40.min(ring.longest())][(state >> 50) as usize % 2];
-        let record = bytes(step, (state >> 8) as usize % (most + 1));
-        match state % 8 {
+        let most = [ring.longest(), 40.min(ring.longest())][random.below(2)];
+        let record = bytes(step, random.below(most + 1));
+        let do_it = random.below(2) == 0;
+        match random.below(8) {
             0..=1 => match sender.try_send(&record) {
                 Ok(()) => {
                     queue.push_back(record);
-                    sent += 1;
+                    pushed += 1;
                 }
                 Err(error) => {
                     assert_eq!(error, SendError::Full(()));
@@ -176,53 +176,48 @@ fn a_queue(segment: &Segment, ring: &Ring, steps: u64) {
             2..=3 => {
                 if let Ok(mut grant) = sender.try_reserve(record.len()) {
                     assert_eq!((grant.capacity(), grant.is_empty()), (record.len(), true));
-                    let piece = 1 + (state >> 20) as usize % 13;
-                    let keep = (state >> 30) as usize % (record.len() + 1);
-                    for piece in record[..keep].chunks(piece) {
+                    let keep = random.below(record.len() + 1);
+                    for piece in record[..keep].chunks(1 + random.below(13)) {
                         assert_eq!(grant.extend_from_slice(piece), piece.len());
                     }
                     assert_eq!(grant.len(), keep);
-                    if state & 1 << 40 != 0 {
+                    if do_it {
                         assert_eq!(grant.commit(), keep);
                         queue.push_back(record[..keep].to_vec());
-                        sent += 1;
+                        pushed += 1;
                     } // else dropped: nothing was sent
                 }
             }
-            4 => assert_eq!(try_recv(&mut receiver).ok(), {
-                received += u64::from(!queue.is_empty());
-                queue.pop_front()
-            }),
-            5 => {
+            4..=5 => {
                 let front = queue.pop_front();
                 assert_eq!(receiver.try_recv(&mut into).ok(), front.as_ref().map(Vec::len));
-                received += u64::from(front.is_some());
+                popped += u64::from(front.is_some());
                 if let Some(front) = front {
                     assert_eq!(into, front);
                 }
             }
             _ => match receiver.try_read() {
                 Ok(record) => {
-                    let front = queue.front().unwrap();
+                    let front: &Vec<u8> = queue.front().unwrap();
                     assert_eq!((record.len(), record.sender()), (front.len(), segment.owner()));
                     assert_eq!(record.to_vec(), *front);
-                    let mut part = bytes(9, (state >> 20) as usize % (front.len() + 3));
+                    let mut part = bytes(9, random.below(front.len() + 3));
                     let n = record.copy_to(&mut part);
                     assert_eq!((n, &part[..n]), (front.len().min(part.len()), &front[..n]));
-                    if state & 1 << 40 != 0 {
+                    if do_it {
                         assert!(record.release());
                         queue.pop_front();
-                        received += 1;
+                        popped += 1;
                     } // else dropped: it is still there
                 }
                 Err(error) => assert_eq!((error, queue.len()), (RecvError::Empty, 0)),
             },
         }
-        assert_eq!((sender.position(), receiver.position()), (sent, received));
-        let stats = ring.stats();
-        assert_eq!((stats.sent, stats.received), (sent, received));
+        assert_eq!((sender.position(), receiver.position()), (pushed, popped));
+        let seen = ring.stats();
+        assert_eq!((seen.sent, seen.received), (pushed, popped));
     }
-    assert!(sent > steps / 8, "{sent}");
+    assert!(pushed > steps as u64 / 8, "{pushed}");
 }
 
 #[test]
@@ -240,7 +235,7 @@ fn what_was_there_before_does_not_leak() {
     assert_eq!(grant.commit(), 4);
     let area = &ring.words()[1024 / 8..];
     let found: Vec<_> = area.iter().map(|word| word.load(crate::shim::Ordering::Relaxed)).collect(); // one thread
-    for expected in [&b"abc\0\0\0\0\0", b"defg\0\0\0\0"] {
+    for expected in [b"abc\0\0\0\0\0", b"defg\0\0\0\0"] {
         assert!(found.contains(&u64::from_le_bytes(*expected)), "{found:x?}");
     }
 }
@@ -266,8 +261,8 @@ fn in_place_in_a_trusted_segment() {
         let segment = unsafe { memory.segment().trust() };
         let ring: Ring<Trusted> = memory.create(&segment, memory.capacity(), START);
         let (mut sender, mut receiver) = (ring.try_sender().unwrap(), ring.try_receiver().unwrap());
-        for n in 0..200_u64 {
-            let record = bytes(n, n as usize % (ring.longest() + 1));
+        for n in 0..200 {
+            let record = bytes(n, n % (ring.longest() + 1));
             let (now, later) = record.split_at(record.len() / 2);
             let mut grant = sender.try_reserve(record.len()).unwrap();
             assert_eq!(grant.extend_from_slice(now), now.len());
@@ -326,7 +321,7 @@ fn both_sides_wait_for_each_other() {
                 let mut sender = theirs.sender().unwrap();
                 sender.set_wait(how);
                 for n in 0..count {
-                    let record = bytes(n, n as usize % (longest + 1));
+                    let record = bytes(n, n % (longest + 1));
                     if n % 3 == 0 {
                         sender.send(&record).unwrap();
                     } else {
@@ -338,7 +333,7 @@ fn both_sides_wait_for_each_other() {
             });
             let mut receiver = ring.receiver().unwrap();
             receiver.set_wait(how);
-            let expected = (0..count).map(|n| bytes(n, n as usize % (longest + 1)));
+            let expected = (0..count).map(|n| bytes(n, n % (longest + 1)));
             assert!(receiver.iter().map(Result::unwrap).eq(expected));
             sending.join().unwrap();
         }

@@ -124,18 +124,18 @@ fn counts_are_taken_over() {
     for memory in super::ALL {
         let segment = memory.segment();
         let ring = memory.create(&segment, 1 << 13, START);
-        for round in 0..50_u64 {
+        for round in 0..50 {
             let mut sender = ring.try_sender().unwrap();
             let mut receiver = ring.try_receiver().unwrap();
             assert_eq!((sender.position(), receiver.position()), (round * 3, round * 2 + round / 10 * 10));
             for n in 0..3 {
-                sender.send(&super::bytes(n, n as usize * 5)).unwrap();
+                sender.send(&super::bytes(n, n * 5)).unwrap();
             }
             let mut grant = sender.try_reserve(20).unwrap();
             grant.extend_from_slice(b"not sent");
             drop(grant);
             let take = if round % 10 == 9 { 12 } else { 2 };
-            assert_eq!(receiver.iter().take(take).filter(Result::is_ok).count(), take);
+            assert_eq!(receiver.iter().take(take).map(Result::unwrap).count(), take);
             sender.resign();
             receiver.resign();
         }
@@ -155,7 +155,7 @@ fn a_standby_takes_over() {
             sender.send(b"7").unwrap();
             drop(other);
         });
-        thread::yield_now(); // any order is right
+        thread::sleep(Duration::from_millis(2)); // most of the time it sleeps by now; any order is right
         if resigns {
             sender.resign();
         } else {
@@ -174,7 +174,7 @@ fn a_sleeper_learns_of_a_death() {
         let _sender = theirs.try_sender().unwrap();
         let mut receiver = ring.try_receiver().unwrap();
         let sleeper = thread::spawn(move || receiver.recv(&mut Vec::new()));
-        thread::yield_now(); // any order is right
+        thread::sleep(Duration::from_millis(2)); // most of the time it sleeps by now; any order is right
         testing::kill(&other).unwrap();
         if sweep {
             segment.sweep().unwrap();

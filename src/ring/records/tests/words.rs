@@ -100,12 +100,12 @@ fn impossible_frames_are_corrupt_for_good() {
             record(17),
             record(capacity),
             record(u64::from(u32::MAX)),
-            record(8) & !0xff_ffff,      // nobody's
-            record(8) & !0xff_ffff | 77, // of row 0
-            record(8) | 0xff_ffff,       // of row 1023
-            record(8) ^ 2 << 24,         // of kind 3
-            pad(8),                      // not up to the end
-            pad(16),                     // nothing behind it
+            record(8) & !0xff_ffff,        // nobody's
+            record(8) & !0xff_ffff | 0x4d, // of row 0
+            record(8) | 0xff_ffff,         // of row 1023
+            record(8) ^ 2 << 24,           // of kind 3
+            pad(8),                        // not up to the end
+            pad(16),                       // nothing behind it
             pad(capacity + 16),
             pad(16) | owner,
         ];
