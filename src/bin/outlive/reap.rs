@@ -58,7 +58,8 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
             }
             Err(Error::NotFound { .. }) => continue, // another one was faster
             Err(error @ Error::Denied { .. }) => {
-                text += &format!("{}: left alone, {error}\n", printable(&address.to_string()));
+                let left = format!("{}: left alone, {error}\n", printable(&address.to_string()));
+                text += &left;
                 View::of_error(address.to_string(), &error)
             }
             Err(error) => {
