@@ -15,6 +15,7 @@ mod show;
 mod size;
 mod table;
 mod time;
+mod transfer;
 mod view;
 
 use std::error::Error;
@@ -38,6 +39,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Send a file, or standard input, through a segment to `recv`
+    Send(transfer::SendArguments),
+    /// Receive what `send` sends
+    Recv(transfer::RecvArguments),
     /// List segments
     Ls(ls::Arguments),
     /// Show a segment: who is attached, its objects, who uses its rings and how full they are
@@ -67,6 +72,8 @@ fn main() -> ExitCode {
     let matches = command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let outcome = match cli.command {
+        Command::Send(arguments) => transfer::run_send(&arguments),
+        Command::Recv(arguments) => transfer::run_recv(&arguments),
         Command::Ls(arguments) => ls::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
         Command::Rm(arguments) => rm::run(&arguments),

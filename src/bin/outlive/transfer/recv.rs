@@ -1,0 +1,124 @@
+//! `outlive recv`.
+
+use std::fs::File;
+use std::io::{self, Seek as _, SeekFrom};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use nix::poll::PollFlags;
+use outlive::Segment;
+use outlive::ring::Stats;
+use outlive::ring::stream::{Reader, Ring};
+
+use super::{Common, Kept, Named, is_not_ready, progress};
+use crate::exit::{Exit, Failure};
+use crate::{Outcome, size};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    common: Common,
+    /// Where to write it [default: standard output]
+    file: Option<PathBuf>,
+    /// Go on where a killed receiver stopped, and wait for senders that are killed: one FILE a segment, from its beginning
+    #[arg(long, requires = "file")]
+    resume: bool,
+    /// Remove the segment at the end of the stream
+    #[arg(long)]
+    rm: bool,
+}
+
+/// Receives up to the end of the stream.
+pub(crate) fn run(arguments: &Arguments) -> Outcome {
+    let common = &arguments.common;
+    let mut output = match &arguments.file {
+        // Truncated when it is certain that something is received.
+        Some(path) => Named::open(path, File::options().write(true).create(true).truncate(false).open(path))?,
+        None => Named::standard(io::stdout(), "standard output")?,
+    };
+    if arguments.resume {
+        output.regular_length()?;
+    }
+    let (segment, ring) = common.open()?;
+    receive(arguments, &segment, &ring, &mut output)?;
+    if arguments.rm {
+        common.remove()?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Takes the role, and gives it back as it deserves.
+fn receive(arguments: &Arguments, segment: &Segment, ring: &Ring, output: &mut Named) -> Outcome<()> {
+    let common = &arguments.common;
+    let before = ring.stats();
+    let reader = if arguments.resume {
+        let taken = common.timeout.map_or_else(|| ring.reader(), |timeout| ring.reader_timeout(timeout));
+        common.role("receiver", taken, true)?
+    } else {
+        let died = before.receiver.is_some_and(|owner| segment.is_dead(owner));
+        let gave_up = before.receiver_closed && before.depth > 0;
+        common.refuse_remains("receiver", before.received, died || gave_up)?;
+        common.role("receiver", ring.try_reader(), false)?
+    };
+    let mut reader = Kept::new(reader);
+    let first = reader.0.position();
+    let drained = drain(arguments, ring, &before, &mut reader.0, output);
+    match &drained {
+        Ok(()) => reader.give().close(),
+        Err(_) if arguments.resume => {} // as if this process had died: the sender waits for a successor
+        Err(_) if reader.0.position() == first => reader.give().resign(), // nothing happened
+        Err(_) => reader.give().close(),
+    }
+    drained
+}
+
+fn drain(
+    arguments: &Arguments,
+    ring: &Ring,
+    before: &Stats,
+    reader: &mut Reader,
+    output: &mut Named,
+) -> Outcome<()> {
+    let common = &arguments.common;
+    let position = reader.position();
+    reader.set_timeout(common.timeout);
+    reader.wait_for_successor(arguments.resume);
+    if arguments.resume {
+        cut(output, position)?;
+    } else {
+        if !output.is_standard() && output.length()?.is_some() {
+            output.file.set_len(0)?;
+        }
+        if before.sender_closed && before.receiver_closed && before.depth == 0 {
+            // That stream was received: this is for the next one.
+            common.wait("sender", || {
+                let now = ring.stats();
+                Ok(if now.senders == before.senders { Err(0) } else { Ok(()) })
+            })?;
+        }
+    }
+    let bar = progress(output, None, if arguments.resume { position } else { 0 });
+    loop {
+        match reader.drain_to(&*output) {
+            Ok(0) => break,
+            Ok(n) => bar.inc(n as u64),
+            Err(error) if is_not_ready(&error) => output.wait_for(PollFlags::POLLOUT)?,
+            Err(error) => return Err(common.failure("sender", output, error).into()),
+        }
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// Forgets what the last receiver wrote and did not consume: that comes again.
+fn cut(output: &mut Named, position: u64) -> Outcome<()> {
+    let length = output.regular_length()?;
+    if length < position {
+        let [length, position] = [length, position].map(size::show);
+        let what = format!("{output} has {length}, but {position} were received: is it another file?");
+        return Err(Failure::new(Exit::Other, what).into());
+    }
+    output.file.set_len(position)?;
+    output.file.seek(SeekFrom::Start(position))?;
+    Ok(())
+}
