@@ -13,8 +13,8 @@ const USAGE: &str = "\
 usage: outlive-benches GROUP        [--rounds N] [--json] [--only TEXT] [--cores A,B] [--quick]
        outlive-benches bars [TOPIC] [--rounds N] [--json] [--cores A,B] [--quick]
 
-GROUP: limits, spsc, segment
-TOPIC: spsc, segment, crates; all if left out. Exit status 1 if a bar is missed.
+GROUP: limits, spsc, segment, streams
+TOPIC: spsc, segment, streams, crates; all if left out. Exit status 1 if a bar is missed.
 --only TEXT   only cases whose title contains it
 --quick       everything a thousand times shorter: to see that it works, not how fast";
 

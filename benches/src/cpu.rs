@@ -73,6 +73,13 @@ pub(crate) fn ran() -> u64 {
     read(ClockId::CLOCK_THREAD_CPUTIME_ID)
 }
 
+/// For how many nanoseconds the calling thread was ready to run while a processor ran something else. 0 where the
+/// kernel does not count it.
+pub(crate) fn waited() -> u64 {
+    let counts = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    counts.split_whitespace().nth(1).and_then(|nanos| nanos.parse().ok()).unwrap_or(0)
+}
+
 /// How often this process has slept.
 pub(crate) fn sleeps() -> u64 {
     let usage = getrusage(UsageWho::RUSAGE_SELF).expect("about ourselves");

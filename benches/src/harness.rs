@@ -103,17 +103,33 @@ impl Side<'_> {
         self.control.line(AGREED).load(Ordering::Relaxed)
     }
 
-    /// Starts together with the other side and takes the time.
+    /// Starts together with the other side and takes the time, of work that does not sleep.
     pub(crate) fn timed(&self, work: impl FnOnce()) {
         self.barrier();
         let ran_before = cpu::ran();
+        let took = self.time(work);
+        self.lost(took.saturating_sub(cpu::ran() - ran_before));
+    }
+
+    /// As [`Side::timed`], of work that may sleep: lost is only what it waited for a processor.
+    pub(crate) fn timed_asleep(&self, work: impl FnOnce()) {
+        self.barrier();
+        let waited_before = cpu::waited();
+        self.time(work);
+        self.lost(cpu::waited() - waited_before);
+    }
+
+    fn time(&self, work: impl FnOnce()) -> u64 {
         let start = cpu::now();
         work();
         let end = cpu::now();
-        let ran = cpu::ran() - ran_before;
-        self.word(LOST).store((end - start).saturating_sub(ran), Ordering::Relaxed);
         self.word(START).store(start, Ordering::Relaxed);
         self.word(END).store(end, Ordering::Relaxed);
+        end - start
+    }
+
+    fn lost(&self, nanos: u64) {
+        self.word(LOST).store(nanos, Ordering::Relaxed);
     }
 
     /// Hands a figure to [`Outcome::value`].

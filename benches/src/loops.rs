@@ -61,7 +61,7 @@ pub(crate) trait BatchRx {
 
 /// Something to send through: made by the parent, its ends taken by the sides. Channels 0 and 1 are
 /// independent of each other.
-pub(crate) trait Link<T>: Sync {
+pub(crate) trait Link<T: ?Sized>: Sync {
     type Tx;
     type Rx;
     const MODE: Mode;
@@ -197,7 +197,7 @@ pub(crate) fn repeat(setup: &Setup, times: u64, work: &(dyn Fn() + Sync)) -> Res
 }
 
 /// How long a measurement of throughput takes, at most: about 30 ms.
-const SPAN: u64 = 30_000_000;
+pub(crate) const SPAN: u64 = 30_000_000;
 
 /// A side of a measurement of throughput: `pass` moves so many messages. What a first, short pass needed tells how
 /// many fit into the time, so that a machine in a bad state is not slow as well.

@@ -1,6 +1,7 @@
 //! Benchmarks of `outlive`, beside the limits of the machine and its peers, in interleaved rounds.
 //!
-//! * `outlive-benches GROUP [--rounds N] [--json]` measures one group: `limits`, `spsc`, `segment`.
+//! * `outlive-benches GROUP [--rounds N] [--json]` measures one group: `limits`, `spsc`, `segment`,
+//!   `streams`.
 //! * `outlive-benches bars [TOPIC] [--rounds N] [--json]` compares with the bars; exit status 1 on a miss.
 //!
 //! Every ratio is computed within one round and then the median is taken: this is what makes figures of a
@@ -9,9 +10,11 @@
 //! that what arrived is what was sent.
 
 mod bars;
+mod byte_loops;
 mod callgrind;
 mod case;
 mod cli;
+mod commands;
 mod cpu;
 mod groups;
 mod harness;

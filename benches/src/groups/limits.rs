@@ -11,6 +11,7 @@ use std::slice;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::Result;
+use crate::byte_loops;
 use crate::case::Case;
 use crate::cpu::Spin;
 use crate::harness::{Mode, Setup, run};
@@ -23,6 +24,7 @@ pub(crate) const STREAM_8K: &str = "limits/stream-8k";
 pub(crate) const STREAM_256K: &str = "limits/stream-256k";
 pub(crate) const CAS: &str = "limits/cas";
 pub(crate) const FUTEX_TRIP: &str = "limits/futex";
+pub(crate) const MEMCPY: &str = "limits/memcpy";
 
 /// All of them.
 pub(crate) fn cases() -> Vec<Case> {
@@ -36,6 +38,8 @@ pub(crate) fn cases() -> Vec<Case> {
             .per_second(|setup| stream(setup, 256 << 10)),
         limit(CAS, "CAS pair", "uncontended, one process").ns(cas_pair),
         limit(FUTEX_TRIP, "futex round trip", "two processes, the other one asleep").ns(futex_trip),
+        limit(MEMCPY, "memcpy of 1 MiB", "between two buffers of 32 MiB, one process")
+            .measured("GB/s", memcpy),
     ]
 }
 
@@ -222,4 +226,28 @@ fn futex_trip(setup: &Setup) -> Result<f64> {
         ],
     )?;
     Ok(outcome.value(0))
+}
+
+/// Gigabytes a second of copies of 1 MiB between two buffers that no L2 cache holds.
+fn memcpy(setup: &Setup) -> Result<f64> {
+    const LENGTH: usize = 1 << 20;
+    const PIECES: usize = 32;
+    let most = setup.count(4000);
+    let outcome = run(
+        setup,
+        Mode::Processes,
+        &[&|side| {
+            let (from, mut to) = (vec![1_u8; PIECES * LENGTH], vec![2_u8; PIECES * LENGTH]);
+            let mut next = 0;
+            byte_loops::paced(side, most, |count| {
+                for _ in 0..count {
+                    let place = next * LENGTH..(next + 1) * LENGTH;
+                    to[place.clone()].copy_from_slice(black_box(&from[place]));
+                    next = (next + 1) % PIECES;
+                }
+            });
+            assert_eq!(from[..LENGTH], to[..LENGTH], "a copy that differs");
+        }],
+    )?;
+    Ok(byte_loops::gigabytes(&outcome, LENGTH))
 }

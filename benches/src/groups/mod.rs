@@ -3,11 +3,12 @@
 pub(crate) mod limits;
 pub(crate) mod segment;
 pub(crate) mod spsc;
+pub(crate) mod streams;
 
 use crate::case::Case;
 
 /// Names of all groups.
-pub(crate) const NAMES: [&str; 3] = ["limits", "spsc", "segment"];
+pub(crate) const NAMES: [&str; 4] = ["limits", "spsc", "segment", "streams"];
 
 /// The cases of one group, with the limits that they are compared with. `None` if there is no such group.
 pub(crate) fn cases(name: &str) -> Option<Vec<Case>> {
@@ -15,6 +16,7 @@ pub(crate) fn cases(name: &str) -> Option<Vec<Case>> {
         "limits" => Some(limits::cases()),
         "spsc" => Some(spsc::cases()),
         "segment" => Some(segment::cases()),
+        "streams" => Some(streams::group()),
         _ => None,
     }
 }

@@ -1,5 +1,8 @@
 //! Ways to get a message across: ours, the plain reference ring, and peers.
 
+#[cfg(feature = "peers")]
+mod blobs;
+pub(crate) mod kernel;
 pub(crate) mod outlive_ring;
 #[cfg(feature = "peers")]
 pub(crate) mod peers;

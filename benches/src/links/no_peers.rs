@@ -9,3 +9,11 @@ pub(crate) fn trips() -> Vec<Case> {
 pub(crate) fn singles() -> Vec<Case> {
     Vec::new()
 }
+
+pub(crate) fn record_trips() -> Vec<Case> {
+    Vec::new()
+}
+
+pub(crate) fn records() -> Vec<Case> {
+    Vec::new()
+}

@@ -21,7 +21,10 @@ use iceoryx2::prelude::{
 use iceoryx2::service::port_factory::publish_subscribe::PortFactory;
 use ringfire::{FlowControl, RingConsumer, RingProducer, RingProducerBuilder};
 
+use super::blobs::Blobs;
+use crate::byte_loops;
 use crate::case::Case;
+use crate::groups::streams;
 use crate::harness::Mode;
 use crate::loops::{Link, Rx, Tx, round_trip, single};
 
@@ -42,14 +45,34 @@ pub(crate) fn singles() -> Vec<Case> {
     ]
 }
 
+/// Round trips of records.
+pub(crate) fn record_trips() -> Vec<Case> {
+    let trip = |id, params| Case::new("streams", id, "record round trip", "ringfire blobs", params);
+    vec![
+        trip(streams::TRIP_64_BLOBS, "64 B")
+            .ns(|s| byte_loops::record_trip(s, &Blobs::new(1024, 64), 64, 10_000)),
+        trip(streams::TRIP_1K_BLOBS, "1 KiB")
+            .ns(|s| byte_loops::record_trip(s, &Blobs::new(1024, 1024), 1024, 10_000)),
+    ]
+}
+
+/// Records one at a time.
+pub(crate) fn records() -> Vec<Case> {
+    let who = "ringfire blobs, the sender stops when full";
+    vec![
+        Case::new("streams", streams::RECORDS_BLOBS, "records one way", who, "64 B")
+            .per_second(|s| byte_loops::records(s, &Blobs::new(1024, 64), 64, 4 << 20)),
+    ]
+}
+
 /// A name that no other measurement has.
-fn unique() -> String {
+pub(super) fn unique() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("outlive-bench-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Until another side has made what we attach to.
-fn eventually<V, E: std::fmt::Debug>(mut attempt: impl FnMut() -> Result<V, E>) -> V {
+pub(super) fn eventually<V, E: std::fmt::Debug>(mut attempt: impl FnMut() -> Result<V, E>) -> V {
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {
         match attempt() {
