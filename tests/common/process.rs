@@ -302,18 +302,30 @@ impl Drop for Child {
 /// In a child that will be traced: call it right before what is to be interrupted.
 pub fn be_traced() {
     stay_on_one_processor();
-    // A backtrace, step by step, would never come to an end.
-    std::panic::set_hook(Box::new(|what| {
-        let _ = writeln!(std::io::stderr(), "{what}");
-        std::process::abort()
-    }));
+    panic_without_backtrace();
     say(&format!("traced {}", unistd::gettid()));
     assert_eq!(hear(), "go");
+}
+
+/// The same in a process that was forked, for the one that forked it: see `Forked::kill_at_system_call`.
+pub fn stop_to_be_traced() {
+    stay_on_one_processor();
+    panic_without_backtrace();
+    ptrace::traceme().expect("these tests trace their children: ptrace must be allowed");
+    end_of_trace();
 }
 
 /// The traced child is done: from here on nothing is looked at.
 pub fn end_of_trace() {
     signal::raise(Signal::SIGSTOP).unwrap();
+}
+
+/// A backtrace, step by step, would never come to an end.
+fn panic_without_backtrace() {
+    std::panic::set_hook(Box::new(|what| {
+        let _ = writeln!(std::io::stderr(), "{what}");
+        std::process::abort()
+    }));
 }
 
 /// Tracer and traced take turns: on one processor nobody has to be woken elsewhere.
@@ -376,6 +388,31 @@ impl Forked {
     pub fn was_killed(mut self) {
         self.reaped = true;
         assert_eq!(waitpid(self.pid, None).unwrap(), WaitStatus::Signaled(self.pid, Signal::SIGKILL, false));
+    }
+
+    /// Lets a forked process that [stopped to be traced](stop_to_be_traced) go on, and kills it at its `n`-th stop at the
+    /// beginning or end of a system call. `false`: it had [finished](end_of_trace) before.
+    ///
+    /// For the thread that forked it.
+    pub fn kill_at_system_call(mut self, n: usize) -> bool {
+        let stopped = WaitStatus::Stopped(self.pid, Signal::SIGSTOP);
+        assert_eq!(waitpid(self.pid, None).unwrap(), stopped, "it has not stopped to be traced");
+        let options = ptrace::Options::PTRACE_O_TRACESYSGOOD | ptrace::Options::PTRACE_O_EXITKILL;
+        ptrace::setoptions(self.pid, options).unwrap();
+        let mut stops = 0;
+        loop {
+            ptrace::syscall(self.pid, None).unwrap();
+            // Its alarm ends this at the latest.
+            let status = waitpid(self.pid, None).unwrap();
+            stops += usize::from(matches!(status, WaitStatus::PtraceSyscall(_)));
+            if stops == n || status == stopped {
+                self.end();
+                return status != stopped;
+            }
+            let goes_on = matches!(status, WaitStatus::PtraceSyscall(_));
+            self.reaped = matches!(status, WaitStatus::Exited(..) | WaitStatus::Signaled(..));
+            assert!(goes_on, "a traced process came to an end of its own: {status:?}");
+        }
     }
 
     /// Left to itself and its alarm.
