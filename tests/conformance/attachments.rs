@@ -74,7 +74,7 @@ pub(crate) fn a_second_mapping_sees_the_same(backend: &dyn Backend) {
         assert_eq!(there[3].fetch_add(1, Ordering::Relaxed), 7);
         let place = other.resolve(Offset::<u64>::new(here.offset().get() + 24)).unwrap();
         assert_eq!(place.read(), 8);
-        place.write(9);
+        place.write(9).unwrap();
         assert_eq!(here[3].load(Ordering::Relaxed), 9);
         let mut sender = Ring::<[u64; 3]>::create(&one, "triples", 8).unwrap().try_sender().unwrap();
         let mut receiver = Ring::<[u64; 3]>::open(&other, "triples").unwrap().try_receiver().unwrap();
