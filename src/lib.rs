@@ -26,6 +26,7 @@
 compile_error!("outlive needs 64-bit little-endian Linux with 64-bit atomics");
 
 pub mod error;
+pub mod guide;
 mod memory;
 pub mod object;
 mod os;

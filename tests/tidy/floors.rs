@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::source::{Path, Source, matches, paths};
 
 /// From the system calls up. A module imports from lower floors and from itself.
-const FLOORS: [(&str, u32); 13] = [
+const FLOORS: [(&str, u32); 14] = [
     ("os", 0),
     ("shim", 1),
     ("memory", 2),
@@ -18,6 +18,7 @@ const FLOORS: [(&str, u32); 13] = [
     ("containers", 8),
     ("channel", 9),
     ("inspect", 10),
+    ("guide", 11),
     ("bin", 11),
 ];
 
