@@ -63,15 +63,31 @@ fn bytes(path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
 
-/// Whether somebody looks: whoever wanted the segment for itself would meet a lock on byte WATCH.
+/// The byte WATCH, for oneself.
+fn alone() -> libc::flock {
+    let [l_type, l_whence] =
+        [libc::F_WRLCK, libc::SEEK_SET].map(|number| libc::c_short::try_from(number).unwrap());
+    libc::flock { l_type, l_whence, l_start: (1 << 62) + 2, l_len: 1, l_pid: 0 }
+}
+
+/// Whether somebody looks: whoever wanted the segment for itself would see it.
 fn is_watched(path: &Path) -> bool {
     let file = File::open(path).unwrap();
-    let [for_writing, free, l_whence] =
-        [libc::F_WRLCK, libc::F_UNLCK, libc::SEEK_SET].map(|number| libc::c_short::try_from(number).unwrap());
-    let mut question =
-        libc::flock { l_type: for_writing, l_whence, l_start: (1 << 62) + 2, l_len: 1, l_pid: 0 };
+    let mut question = alone();
     fcntl(file.as_fd(), FcntlArg::F_OFD_GETLK(&mut question)).unwrap();
-    question.l_type != free
+    i32::from(question.l_type) != libc::F_UNLCK
+}
+
+#[test]
+fn who_wants_to_be_alone_is_not_watched() {
+    let name = Name::shm("alone");
+    let _segment = Segment::create(name.address(), 1 << 16).unwrap();
+    let file = File::options().read(true).write(true).open(name.path()).unwrap();
+    fcntl(file.as_fd(), FcntlArg::F_OFD_SETLK(&alone())).unwrap();
+    let refused = Segment::options().read_only(true).open(name.address());
+    assert!(matches!(refused, Err(Error::Denied { .. })), "at once, and not when it is done: {refused:?}");
+    drop(file);
+    drop(observe(name.address()));
 }
 
 #[test]
