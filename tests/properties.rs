@@ -1,4 +1,4 @@
-//! Promise: whatever is done in whatever order, a ring is a queue with a bound and the directory a map of names, and who
+//! Promise: whatever is done in whatever order, a ring is a queue with a bound, a stream a queue of bytes, and the directory a map of names, and who
 //! is killed in between changes neither.
 
 #![cfg(not(loom))]
@@ -10,6 +10,8 @@ use proptest::test_runner::Config;
 mod directory;
 #[path = "properties/ring.rs"]
 mod ring;
+#[path = "properties/stream.rs"]
+mod stream;
 
 fn config(cases: u32) -> Config {
     // A failure prints the shortest sequence that fails: that becomes a test, not a file of seeds.
