@@ -3,10 +3,14 @@
 #![cfg(not(loom))]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
 use outlive::atomic::{AtomicU64, Ordering};
 use outlive::object::Object;
 use outlive::ptr::{AtomicOffset, Offset};
 use outlive::ring::spsc::Ring;
+use outlive::ring::stream;
 use outlive::{Segment, Trusted};
 
 mod common;
@@ -95,6 +99,36 @@ fn what_is_written_in_place_through_one_mapping_is_read_in_place_through_the_oth
         assert_ne!(items.as_ptr().addr(), written);
         assert_eq!(items[0], [round; 100]);
         items.release();
+    }
+}
+
+#[test]
+fn one_stream_mapped_twice_in_a_process_is_one_stream() {
+    let one = Segment::options().memfd("stream").unwrap();
+    let other = one.attach().unwrap();
+    are_apart(&one, &other);
+    let mut writer = stream::Ring::create(&one, "bytes", 8192).unwrap().try_writer().unwrap();
+    let mut reader = stream::Ring::open(&other, "bytes").unwrap().try_reader().unwrap();
+    let (mut from, mut to) = UnixStream::pair().unwrap();
+    for round in 0..20_u8 {
+        // Across the end of the ring, each time elsewhere; by our copies one time, by the kernel's the other.
+        let bytes: Vec<u8> = (0..5000).map(|i| (i % 251) as u8 ^ round).collect();
+        let mut arrived = vec![0; bytes.len()];
+        if round % 2 == 0 {
+            assert_eq!(writer.try_write(&bytes), Ok(bytes.len()));
+            assert_eq!(reader.try_read(&mut arrived), Ok(bytes.len()));
+        } else {
+            from.write_all(&bytes).unwrap();
+            let (mut filled, mut drained) = (0, 0);
+            while filled < bytes.len() {
+                filled += writer.fill_from(&to).unwrap();
+            }
+            while drained < bytes.len() {
+                drained += reader.drain_to(&from).unwrap();
+            }
+            to.read_exact(&mut arrived).unwrap();
+        }
+        assert_eq!(arrived, bytes);
     }
 }
 
