@@ -356,7 +356,7 @@ impl World {
         }
         let stats = self.ring.stats();
         let depth = self.queue.len() as u64;
-        assert_eq!((stats.written, stats.read, stats.depth), (self.written, self.read, depth));
+        assert_eq!((stats.sent, stats.received, stats.depth), (self.written, self.read, depth));
     }
 }
 

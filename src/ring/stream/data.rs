@@ -10,7 +10,7 @@ use crate::trust::Trust;
 /// So much of a ring is copied before it is published: the peer starts on it while the next part is copied.
 const PART: u64 = 64 << 10;
 /// Parts are not made smaller than this; in a model they are.
-const LEAST_PART: u64 = if cfg!(loom) { 1 } else { 4 << 10 };
+const LEAST_PART: u64 = if cfg!(loom) { 1 } else { 4096 };
 
 /// The bytes of a stream.
 pub(super) struct Data<M: Trust> {

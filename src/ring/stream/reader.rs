@@ -201,10 +201,11 @@ impl<M: Trust> Reader<M> {
             Err(Stuck::Closed) => return Ok(0),
             other => other.map_err(|stuck| io(stuck, waiting))?,
         };
+        let fd = fd.as_fd();
+        // SAFETY: R-I2, R-I9 - the `len` bytes of the call below, which stay mapped while this end lives.
+        let write = |from| unsafe { transfer::write(fd, from, len) };
         // SAFETY: R-I2 - `len` bytes from here, ours until their end is published.
-        let from = unsafe { self.data.slots().for_kernel_to_read(self.end.slot(position), len) };
-        // SAFETY: R-I2, R-I9 - the same bytes, which stay mapped while this end lives.
-        let n = unsafe { transfer::write(fd.as_fd(), from, len) }?;
+        let n = unsafe { self.data.slots().read_by_kernel(self.end.slot(position), len, write) }?;
         if n == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }

@@ -182,10 +182,11 @@ impl<M: Trust> Writer<M> {
     pub fn fill_from(&mut self, fd: impl AsFd) -> io::Result<usize> {
         let waiting = waiting(self.timeout);
         let (position, room) = self.end.row(self.data.part(), waiting).map_err(|stuck| io(stuck, waiting))?;
+        let fd = fd.as_fd();
+        // SAFETY: R-I2, R-I9 - the `room` bytes of the call below, which stay mapped while this end lives.
+        let read = |to| unsafe { transfer::read(fd, to, room) };
         // SAFETY: R-I2 - `room` bytes from here, ours until they are published.
-        let to = unsafe { self.data.slots().for_kernel_to_write(self.end.slot(position), room) };
-        // SAFETY: R-I2, R-I9 - the same bytes, which stay mapped while this end lives.
-        let n = unsafe { transfer::read(fd.as_fd(), to, room) }?;
+        let n = unsafe { self.data.slots().written_by_kernel(self.end.slot(position), room, read) }?;
         match self.end.publish_some(position, n) {
             0 if n > 0 => Err(io(self.why(), waiting)),
             done => Ok(done),

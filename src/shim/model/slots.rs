@@ -187,23 +187,28 @@ impl<T> Slots<T> {
         unsafe { self.copy_in(i, from) }
     }
 
-    /// Where the kernel may write `n` slots from `i` on, before this process goes on. To the model that is a write now.
+    /// Has the kernel write `n` slots from `i` on, while `call` runs. A ghost's kernel writes into the void.
     ///
     /// # Safety
-    /// I2; trusted also I4, until the kernel is through.
+    /// I2; trusted also I4.
     #[track_caller]
-    pub(crate) unsafe fn for_kernel_to_write(&self, i: usize, n: usize) -> *mut T {
-        // SAFETY: I2 - the caller's. No reference is kept: only the address is.
-        unsafe { self.slice_mut(i, n) }.as_mut_ptr().cast()
+    pub(crate) unsafe fn written_by_kernel<R>(
+        &self,
+        i: usize,
+        n: usize,
+        call: impl FnOnce(*mut T) -> R,
+    ) -> R {
+        // SAFETY: I2 - the caller's; only the address is kept.
+        call(unsafe { self.slice_mut(i, n) }.as_mut_ptr().cast())
     }
 
-    /// Where the kernel may read `n` slots from `i` on, before this process goes on.
+    /// Has the kernel read `n` slots from `i` on, while `call` runs.
     ///
     /// # Safety
-    /// I2; trusted also I4, until the kernel is through.
+    /// I2; trusted also I4.
     #[track_caller]
-    pub(crate) unsafe fn for_kernel_to_read(&self, i: usize, n: usize) -> *const T {
-        self.reading(i, n)
+    pub(crate) unsafe fn read_by_kernel<R>(&self, i: usize, n: usize, call: impl FnOnce(*const T) -> R) -> R {
+        call(self.reading(i, n))
     }
 
     /// Trusted: moves the value out of slot `i`.

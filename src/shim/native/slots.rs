@@ -133,24 +133,28 @@ impl<T> Slots<T> {
         unsafe { copy::store_bytes(self.at(i, from.len()), from.as_ptr(), from.len()) }
     }
 
-    /// Where the kernel may write `n` slots from `i` on, in either mode, before this process goes on: what it stores is
-    /// no access of our program, but another process'.
+    /// Has the kernel write `n` slots from `i` on, in either mode: what it stores is no access of our program, but another
+    /// process'. It may do so while `call` runs.
     ///
     /// # Safety
-    /// I2; trusted also I4, until the kernel is through.
+    /// I2; trusted also I4.
     #[inline]
-    pub(crate) unsafe fn for_kernel_to_write(&self, i: usize, n: usize) -> *mut T {
-        self.at(i, n)
+    pub(crate) unsafe fn written_by_kernel<R>(
+        &self,
+        i: usize,
+        n: usize,
+        call: impl FnOnce(*mut T) -> R,
+    ) -> R {
+        call(self.at(i, n))
     }
 
-    /// Where the kernel may read `n` slots from `i` on, in either mode, as in
-    /// [`for_kernel_to_write`](Self::for_kernel_to_write).
+    /// Has the kernel read `n` slots from `i` on, likewise.
     ///
     /// # Safety
-    /// I2; trusted also I4, until the kernel is through.
+    /// I2; trusted also I4.
     #[inline]
-    pub(crate) unsafe fn for_kernel_to_read(&self, i: usize, n: usize) -> *const T {
-        self.at(i, n)
+    pub(crate) unsafe fn read_by_kernel<R>(&self, i: usize, n: usize, call: impl FnOnce(*const T) -> R) -> R {
+        call(self.at(i, n))
     }
 
     /// Trusted: moves the value out of slot `i`.
