@@ -177,6 +177,11 @@ impl Region {
         if self.is_read_only() { Err(Fault::ReadOnly) } else { Ok(()) }
     }
 
+    /// The id of the System V segment, if it is one.
+    pub(crate) fn sysv_id(&self) -> Option<os::sysv::Id> {
+        self.mapping().and_then(os::map::Mapping::sysv_id)
+    }
+
     /// Who is dead, if this is heap memory.
     pub(crate) fn deaths(&self) -> Option<&Arc<life::Registry>> {
         match &self.backing {

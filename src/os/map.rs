@@ -16,16 +16,24 @@ use nix::unistd::{SysconfVar, sysconf};
 use super::huge;
 use super::mirror::Mirror;
 use super::object::{self, Status};
+use super::sysv;
 
 /// A shared mapping of an object from its first byte on. Unmapped when dropped.
 ///
 /// Nothing here looks at the bytes: the memory is other processes' as well, and only the floor above knows
 /// how to reach into it.
 pub(crate) struct Mapping {
-    raw: MmapRaw,
-    /// Device and number of the object.
-    object: (u64, u64),
+    raw: Raw,
     read_only: bool,
+}
+
+enum Raw {
+    Mapped {
+        raw: MmapRaw,
+        /// Device and number of the object.
+        object: (u64, u64),
+    },
+    Sysv(sysv::Attachment),
 }
 
 impl Mapping {
@@ -54,18 +62,42 @@ impl Mapping {
         options.len(len);
         let fd = fd.as_raw_fd();
         let raw = if read_only { options.map_raw_read_only(fd)? } else { options.map_raw(fd)? };
-        Ok(Self { raw, object: (status.dev, status.ino), read_only })
+        Ok(Self { raw: Raw::Mapped { raw, object: (status.dev, status.ino) }, read_only })
+    }
+
+    /// The System V segment of that id. `None` if there is none any more.
+    ///
+    /// # Errors
+    ///
+    /// What `shmat` says.
+    pub(crate) fn sysv(id: i32, read_only: bool) -> io::Result<Option<Self>> {
+        let attachment = sysv::Attachment::new(id, read_only)?;
+        Ok(attachment.map(|attachment| Self { raw: Raw::Sysv(attachment), read_only }))
+    }
+
+    /// The id of the System V segment, if it is one.
+    pub(crate) fn sysv_id(&self) -> Option<sysv::Id> {
+        match &self.raw {
+            Raw::Mapped { .. } => None,
+            Raw::Sysv(attachment) => Some(attachment.id()),
+        }
     }
 
     /// The address of the first byte.
     pub(crate) fn base(&self) -> NonNull<u8> {
-        // SAFETY: not null by I1.
-        unsafe { NonNull::new_unchecked(self.raw.as_mut_ptr()) }
+        match &self.raw {
+            // SAFETY: not null by I1.
+            Raw::Mapped { raw, .. } => unsafe { NonNull::new_unchecked(raw.as_mut_ptr()) },
+            Raw::Sysv(attachment) => attachment.base(),
+        }
     }
 
     /// The number of bytes that were asked for.
     pub(crate) fn len(&self) -> usize {
-        self.raw.len()
+        match &self.raw {
+            Raw::Mapped { raw, .. } => raw.len(),
+            Raw::Sysv(attachment) => attachment.len(),
+        }
     }
 
     /// Whether a store to it would fault.
@@ -79,7 +111,10 @@ impl Mapping {
     ///
     /// What `msync` says: `EIO` if the disk fails.
     pub(crate) fn flush(&self) -> io::Result<()> {
-        self.raw.flush()
+        match &self.raw {
+            Raw::Mapped { raw, .. } => raw.flush(),
+            Raw::Sysv(_) => Ok(()),
+        }
     }
 
     /// The bytes `at..at + len` of the same object, which `fd` has to be, once more: twice, back to back.
@@ -89,7 +124,11 @@ impl Mapping {
     /// `InvalidInput` if `fd` is another object, and as [`Mirror::of`].
     pub(crate) fn mirror(&self, fd: BorrowedFd<'_>, at: u64, len: u64) -> io::Result<Mirror> {
         let found = object::status(fd)?;
-        if (found.dev, found.ino) != self.object {
+        let this = match self.raw {
+            Raw::Mapped { object, .. } => Some(object),
+            Raw::Sysv(_) => None, // no descriptor is of it
+        };
+        if Some((found.dev, found.ino)) != this {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the descriptor is of another object"));
         }
         Mirror::of(fd, &found, at, len)
@@ -104,7 +143,11 @@ impl Mapping {
     /// had. `MAP_POPULATE` would not say so.
     pub(crate) fn prefault(&self) -> io::Result<()> {
         let advice = if self.read_only { Advice::PopulateRead } else { Advice::PopulateWrite };
-        self.raw.advise(advice).map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
+        let done = match &self.raw {
+            Raw::Mapped { raw, .. } => raw.advise(advice),
+            Raw::Sysv(attachment) => attachment.populate(self.read_only),
+        };
+        done.map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::EINVAL) => io::Error::new(io::ErrorKind::Unsupported, "this kernel cannot prefault"),
             _ => error,
         })
@@ -113,7 +156,10 @@ impl Mapping {
     /// Asks for huge pages where the kernel can put some together. An advice: it may be taken later, or never.
     pub(crate) fn advise_huge_pages(&self) {
         // Refused by kernels without such pages; there is nothing to be done about it.
-        let _ = self.raw.advise(Advice::HugePage);
+        let _ = match &self.raw {
+            Raw::Mapped { raw, .. } => raw.advise(Advice::HugePage),
+            Raw::Sysv(attachment) => attachment.advise_huge_pages(),
+        };
     }
 
     /// Keeps the pages in memory, `mlock`.
@@ -123,7 +169,10 @@ impl Mapping {
     /// What `mlock` says, mostly that `RLIMIT_MEMLOCK` is too low. Pages that were locked before the failure
     /// stay so until the mapping goes.
     pub(crate) fn lock_in_ram(&self) -> io::Result<()> {
-        self.raw.lock()
+        match &self.raw {
+            Raw::Mapped { raw, .. } => raw.lock(),
+            Raw::Sysv(attachment) => attachment.lock(),
+        }
     }
 }
 

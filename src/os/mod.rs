@@ -17,6 +17,7 @@
 //! | [`mirror`] | pages mapped twice in a row |
 //! | [`object`] | named and unnamed files, shared memory objects, memfds |
 //! | [`huge`] | pages larger than the machine's |
+//! | [`sysv`] | System V shared memory |
 //! | [`reserve`] | space that is really there |
 //! | [`ofd_lock`] | byte locks of an open file description |
 //! | [`process`] | who am I, and is that process still there |
@@ -42,6 +43,7 @@ pub(crate) mod per_process;
 pub(crate) mod process;
 pub(crate) mod reserve;
 pub(crate) mod socket;
+pub(crate) mod sysv;
 pub(crate) mod transfer;
 pub(crate) mod wipe;
 

@@ -13,7 +13,9 @@ use crate::os;
 /// |---|---|
 /// | `shm:ticks`, `ticks` | POSIX shared memory of that name (a file in `/dev/shm`) |
 /// | `file:/var/lib/x/ticks` | a file; also `From<&Path>` |
-/// | `sysv:KEY`, `sysv:PATH:ID` | System V shared memory (not in this version: `Error::Unsupported`) |
+/// | `sysv:4711`, `sysv:0x1267` | System V shared memory of that key, 1 to 2^32 - 1 |
+/// | `sysv:/etc/hosts:7` | the same, of the key that `ftok` makes of a path and a number from 1 to 255 |
+/// | `sysv:#32769` | the same, by its id, which the kernel has given it: to open and unlink, not to create |
 ///
 /// Conversion never fails: a malformed address is [`Error::InvalidAddress`] at the call that uses it.
 /// `FromStr` says so at once.
@@ -32,8 +34,45 @@ pub struct Address(Form);
 enum Form {
     Shm(String),
     File(PathBuf),
-    Sysv(String),
+    Sysv { text: String, place: Sysv },
     Invalid { text: String, why: &'static str },
+}
+
+/// Where a System V segment is found.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Sysv {
+    Key(u32),
+    /// The key that `ftok` makes of them, now.
+    Path(PathBuf, u8),
+    Id(i32),
+}
+
+impl Sysv {
+    /// What stands behind `sysv:`.
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        if let Some(id) = text.strip_prefix('#') {
+            let id = id.parse().ok().filter(|&id: &i32| id >= 0);
+            return id.map(Self::Id).ok_or("an id is a number, as `ipcs -m` shows it: `sysv:#32769`");
+        }
+        if text.contains(['/', ':']) {
+            let why = "a path takes a number from 1 to 255 with it: `sysv:/etc/hosts:7`";
+            let (path, number) = text.rsplit_once(':').ok_or(why)?;
+            let number = number.parse().ok().filter(|&number: &u8| number != 0).ok_or(why)?;
+            if path.is_empty() || path.contains('\0') {
+                return Err("the path is empty, or contains NUL");
+            }
+            return Ok(Self::Path(PathBuf::from(path), number));
+        }
+        let key = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+            Some(digits) if !digits.starts_with('+') => u32::from_str_radix(digits, 16),
+            _ => text.parse(),
+        };
+        match key {
+            Ok(0) => Err("key 0 is none: use `Options::sysv_private`"),
+            Ok(key) => Ok(Self::Key(key)),
+            Err(_) => Err("a key is a number from 1 to 2^32 - 1, decimal or with 0x"),
+        }
+    }
 }
 
 /// The longest name of a file in `/dev/shm`.
@@ -45,11 +84,10 @@ impl Address {
         if let Some(path) = text.strip_prefix("file:") {
             return Self::of_path(Path::new(path));
         }
-        if let Some(key) = text.strip_prefix("sysv:") {
-            return if key.is_empty() {
-                invalid("a key is missing")
-            } else {
-                Self(Form::Sysv(key.to_owned()))
+        if let Some(text) = text.strip_prefix("sysv:") {
+            return match Sysv::parse(text) {
+                Ok(place) => Self(Form::Sysv { text: text.to_owned(), place }),
+                Err(why) => invalid(why),
             };
         }
         let name = text.strip_prefix("shm:").unwrap_or(text);
@@ -84,12 +122,30 @@ impl Address {
         Self(Form::Invalid { text: format!("file:{}", path.display()), why })
     }
 
+    /// A System V segment: by its key, or by its id if no key finds it.
+    pub(super) fn of_sysv(key: u32, id: i32) -> Self {
+        let private = key == os::sysv::PRIVATE;
+        let (text, place) =
+            if private { (format!("#{id}"), Sysv::Id(id)) } else { (format!("{key:#010x}"), Sysv::Key(key)) };
+        Self(Form::Sysv { text, place })
+    }
+
+    /// The System V segment that it is, if it is one.
+    pub(super) fn sysv(&self) -> Option<&Sysv> {
+        match &self.0 {
+            Form::Sysv { place, .. } => Some(place),
+            _ => None,
+        }
+    }
+
     /// The file that it is, whichever way it was spelled.
     pub(super) fn path(&self) -> Result<PathBuf> {
         match &self.0 {
             Form::Shm(name) => Ok(Path::new(os::object::SHM_DIR).join(name)),
             Form::File(path) => os::object::settled(path).map_err(|e| Error::os("getcwd", e)),
-            Form::Sysv(_) => Err(Error::Unsupported { what: "System V shared memory, in this version" }),
+            Form::Sysv { .. } => {
+                Err(Error::Unsupported { what: "a file of System V shared memory: it has none" })
+            }
             Form::Invalid { text, why } => Err(Error::InvalidAddress { address: text.clone(), why }),
         }
     }
@@ -147,7 +203,7 @@ impl fmt::Display for Address {
         match &self.0 {
             Form::Shm(name) => write!(f, "shm:{name}"),
             Form::File(path) => write!(f, "file:{}", path.display()),
-            Form::Sysv(key) => write!(f, "sysv:{key}"),
+            Form::Sysv { text, .. } => write!(f, "sysv:{text}"),
             Form::Invalid { text, .. } => f.write_str(text),
         }
     }
@@ -167,12 +223,39 @@ mod tests {
             ("file:/tmp/x", "file:/tmp/x"),
             ("file:x", "file:x"),
             ("sysv:0x17", "sysv:0x17"),
+            ("sysv:4294967295", "sysv:4294967295"),
+            ("sysv:/etc/hosts:255", "sysv:/etc/hosts:255"),
+            ("sysv:a:b:1", "sysv:a:b:1"),
+            ("sysv:#0", "sysv:#0"),
         ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), printed);
         }
         for text in [
-            "", "shm:", "shm:a/b", "a/b", "..", "shm:.", "a\0b", "file:", "file:/", "file:..", "sysv:",
+            "",
+            "shm:",
+            "shm:a/b",
+            "a/b",
+            "..",
+            "shm:.",
+            "a\0b",
+            "file:",
+            "file:/",
+            "file:..",
+            "sysv:",
             "http:x",
+            "sysv:x",
+            "sysv:0",
+            "sysv:0x",
+            "sysv:-1",
+            "sysv:4294967296",
+            "sysv:0x+1",
+            "sysv:/etc/hosts",
+            "sysv:/etc/hosts:0",
+            "sysv:/etc/hosts:256",
+            "sysv::1",
+            "sysv:#",
+            "sysv:#-1",
+            "sysv:#x",
         ] {
             let error = text.parse::<Address>().unwrap_err();
             assert!(matches!(error, Error::InvalidAddress { .. }), "{text}: {error}");

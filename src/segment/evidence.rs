@@ -21,6 +21,8 @@ use crate::os::{object, ofd_lock};
 
 /// Lock bytes lie far behind any content, so that nobody's own record locks meet them.
 const BYTES: u64 = 1 << 62;
+/// "A System V segment starts up, or goes": see `sysv`.
+const START: u64 = BYTES;
 /// "The name is being taken away."
 const NAME: u64 = BYTES + 1;
 /// "The address space of row i exists."
@@ -167,6 +169,21 @@ pub(super) fn give_row_back(description: BorrowedFd<'_>, row: u32) -> std::io::R
 /// The right to take the segment's name away, until `description` is closed.
 pub(super) fn try_take_name(description: BorrowedFd<'_>) -> bool {
     matches!(ofd_lock::try_write(description, NAME, 1), Ok(true))
+}
+
+/// The right to make, to judge and to remove a System V segment, until it is given back or `description` is closed.
+pub(super) fn try_take_start(description: BorrowedFd<'_>) -> std::io::Result<bool> {
+    ofd_lock::try_write(description, START, 1)
+}
+
+/// Whether nobody has that right.
+pub(super) fn start_is_free(description: BorrowedFd<'_>) -> bool {
+    matches!(ofd_lock::is_free(description, START, 1), Ok(true))
+}
+
+/// Gives that right back: a child that was forked meanwhile has the description, too.
+pub(super) fn give_start_back(description: BorrowedFd<'_>) {
+    let _ = ofd_lock::unlock(description, START, 1);
 }
 
 /// Gives the bytes of all rows back.

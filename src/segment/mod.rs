@@ -26,6 +26,7 @@
 //! | H2  | magic, last                                 | Release          | H3       | whoever sees it sees the tables                               |
 //! | H3  | magic, first                                | Acquire          | H2       |                                                               |
 //! | H4  | constants of the header, and its boot id    | Relaxed          | H3       | ordered by the magic                                          |
+//! | H5  | cookie of a System V segment                | Relaxed          | kernel   | written before attachments are counted, read after attaching  |
 //! | A1  | row FREE -> ACTIVE -> DEAD -> FREE          | AcqRel           | A1, A2   | identity before Active; repairs before Free                   |
 //! | A12 | row ACTIVE -> DEAD in a snapshot            | Relaxed          | -        | nobody else has the copy yet                                  |
 //! | A2  | look at a row                               | Acquire          | A1       | identity belongs to this state                                |
@@ -65,6 +66,7 @@ mod rows;
 mod snapshot;
 mod startup;
 mod sweep;
+mod sysv;
 
 pub use address::Address;
 pub(crate) use attached::{Attached, HotCell};
@@ -73,6 +75,7 @@ pub use info::SegmentInfo;
 pub use options::{HugePages, Options};
 pub use owner::Owner;
 pub use sweep::Swept;
+pub use sysv::sysv_addresses;
 
 /// Shared memory with a header, a table of attachments and a directory of named objects.
 ///
@@ -101,7 +104,7 @@ pub use sweep::Swept;
 ///
 /// # Truncation
 /// Whoever may write a named segment may also truncate it; its pages then fault with SIGBUS. A memfd made here is sealed
-/// against that: take one where the other side is not trusted that far. Space is reserved at creation, so that a full
+/// against that, and System V memory cannot shrink: take one where the other side is not trusted that far. Space is reserved at creation, so that a full
 /// file system is an error and no fault; on file systems that copy on write (btrfs, zfs) that holds for the first write only.
 #[repr(transparent)]
 pub struct Segment<M: Trust = Checked> {
@@ -349,8 +352,17 @@ impl Segment {
         Self::options().receive_over(socket)
     }
 
-    /// The segment's descriptor (open for reading only, if the attachment is read-only); none on the heap, and none if the application has closed it.
+    /// The address of a System V segment; none of all others.
+    pub fn sysv_address(&self) -> Option<Address> {
+        self.attached.region().sysv_id().and_then(sysv::address_of)
+    }
+
+    /// The segment's descriptor (open for reading only, if the attachment is read-only); none on the heap
+    /// and of System V, and none if the application has closed it.
     pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        if self.attached.region().sysv_id().is_some() {
+            return None; // what is kept is the lock file's
+        }
         self.attached.kernel().and_then(|kernel| kernel.evidence.descriptor())
     }
 }

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use super::{Address, Segment, passing, startup};
+use super::{Address, Segment, passing, startup, sysv};
 use crate::error::{Error, Result};
 
 /// Options of a segment. Those of creation count only if the call creates: see [`Segment::created`].
@@ -242,6 +242,29 @@ impl Options {
     /// Those of [`Segment::receive_over`].
     pub fn receive_over(&self, socket: &UnixStream) -> Result<Segment> {
         passing::receive(self, socket.as_fd()).map(|attached| Segment::new(attached, false))
+    }
+
+    /// A System V segment that no key finds: others open it by its id, as [`Segment::sysv_address`] has it, and forked
+    /// children call [`attach`](Segment::attach). It stays until it is unlinked, unless it is
+    /// [`temporary`](Self::temporary).
+    ///
+    /// A creator killed in the two system calls between the making of the segment and the naming of its lock file leaves
+    /// an empty one that nobody can tell from a stranger's: `ipcs -m` shows it, with key 0 and nobody attached. With a key
+    /// there is no such moment.
+    ///
+    /// ```
+    /// use outlive::Segment;
+    /// let segment = Segment::options().temporary(true).sysv_private()?;
+    /// let address = segment.sysv_address().expect("it has one");
+    /// assert_eq!(Segment::open(&address)?.attachments()?.len(), 2);
+    /// # Ok::<(), outlive::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NoSpace`, `InvalidConfig`, `Unsupported`.
+    pub fn sysv_private(&self) -> Result<Segment> {
+        self.checked()?;
+        sysv::create_private(self).map(|attached| Segment::new(attached, true))
     }
 
     /// A segment on the heap of this process: no kernel object, for models, fuzzers and tests.

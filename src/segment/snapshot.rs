@@ -51,6 +51,10 @@ fn second_mapping(attached: &Attached) -> Result<Option<Region>> {
     let (Some(kernel), Some(mapping)) = (attached.kernel(), attached.region().mapping()) else {
         return Ok(None);
     };
+    if let Some(id) = mapping.sysv_id() {
+        let second = id.here().and_then(|id| Mapping::sysv(id, true)).map_err(|e| Error::os("shmat", e))?;
+        return Ok(second.map(Region::mapped));
+    }
     let len = mapping.len();
     let fresh = kernel.evidence.fresh()?;
     let status = object::status(fresh.as_fd()).map_err(|e| Error::os("fstat", e))?;

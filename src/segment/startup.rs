@@ -24,6 +24,7 @@ use super::attached::{Cell, Kernel, claim_by_byte, claim_on_heap};
 use super::evidence::{self, Evidence};
 use super::header::{Header, Plan};
 use super::rows::{CAP_MEMBARRIER, Phase, Row};
+use super::sysv::{self, Wish};
 use super::{Address, Attached, HugePages, Options, Owner, Swept, observer, sweep};
 use crate::error::{Error, Result};
 use crate::memory::Region;
@@ -37,6 +38,9 @@ const FATTER: u64 = if cfg!(loom) { 4 } else { 0 };
 
 /// Makes the segment under its name, which must be free.
 pub(super) fn create(address: &Address, options: &Options) -> Result<Arc<Attached>> {
+    if address.sysv().is_some() {
+        return sysv::start(address, options, Wish::Create).map(|(attached, _)| attached);
+    }
     let path = address.path()?;
     let taken = || Error::AlreadyExists { name: address.to_string() };
     if object::is_taken(&path) {
@@ -68,6 +72,9 @@ pub(super) fn create(address: &Address, options: &Options) -> Result<Arc<Attache
 
 /// Attaches to the segment of this name.
 pub(super) fn open(address: &Address, options: &Options) -> Result<Arc<Attached>> {
+    if address.sysv().is_some() {
+        return sysv::start(address, options, Wish::Open).map(|(attached, _)| attached);
+    }
     let path = address.path()?;
     let (fd, status) = object::open_and_look(&path, options.read_only).map_err(|e| match e.kind() {
         io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory => Error::InvalidAddress {
@@ -81,6 +88,9 @@ pub(super) fn open(address: &Address, options: &Options) -> Result<Arc<Attached>
 
 /// Either; whoever loses the race for the name attaches to the winner's segment.
 pub(super) fn open_or_create(address: &Address, options: &Options) -> Result<(Arc<Attached>, bool)> {
+    if address.sysv().is_some() {
+        return sysv::start(address, options, Wish::Either);
+    }
     let mut last = Error::NotFound { name: address.to_string() };
     for attempt in 0..1000 {
         match open(address, options) {
@@ -157,6 +167,9 @@ pub(super) fn attach(attached: &Attached) -> Result<Arc<Attached>> {
     let fresh = kernel.evidence.fresh()?;
     let status = status_of(&fresh)?;
     let path = kernel.evidence.path().map(Path::to_owned);
+    if let Some(id) = attached.region().sysv_id() {
+        return sysv::attach(id, fresh, &status, path, attached.is_read_only());
+    }
     let gone = || Error::NotFound { name: "the segment, which is being unlinked".to_owned() };
     let options = Options::default().read_only(attached.is_read_only());
     join(&options, fresh, &status, path)?.ok_or_else(gone)
@@ -217,7 +230,7 @@ impl Patience {
     }
 }
 
-fn plan(options: &Options) -> Result<(Plan, u64)> {
+pub(super) fn plan(options: &Options) -> Result<(Plan, u64)> {
     let size = u64::try_from(options.size).ok().and_then(|size| size.checked_next_multiple_of(4096));
     let size = size.filter(|&size| size != 0 && i64::try_from(size).is_ok());
     let Some(size) = size else {
@@ -314,7 +327,7 @@ fn map(fd: &OwnedFd, status: &object::Status, size: u64, read_only: bool) -> Res
 }
 
 /// What the options ask for, of what is known to be a segment: a sparse file of another kind is not to be filled.
-fn make_present(options: &Options, region: &Region) -> Result<()> {
+pub(super) fn make_present(options: &Options, region: &Region) -> Result<()> {
     let Some(mapping) = region.mapping() else { return Ok(()) };
     if options.huge_pages == HugePages::Transparent {
         mapping.advise_huge_pages();
@@ -331,7 +344,7 @@ fn make_present(options: &Options, region: &Region) -> Result<()> {
 }
 
 /// `None`: it is being unlinked.
-fn join_region(
+pub(super) fn join_region(
     fd: OwnedFd,
     status: &object::Status,
     path: Option<PathBuf>,
@@ -369,7 +382,7 @@ fn join_region(
         };
         if gone()? {
             if let Some(path) = path {
-                sweep::unlink_gone(another_description(&fd, status, Some(&path), false)?, &path);
+                sweep::unlink_gone(another_description(&fd, status, Some(&path), false)?, &path, &region);
             }
             return Ok(None);
         }
@@ -429,6 +442,9 @@ fn after_reboot(region: &Region, plan: &Plan, another: impl Fn() -> Result<Owned
 
 /// Removes the name of a segment; those who are attached keep it.
 pub(super) fn unlink(address: &Address) -> Result<()> {
+    if address.sysv().is_some() {
+        return sysv::unlink(address);
+    }
     let path = address.path()?;
     let name = || address.to_string();
     let fd = object::open(&path, true).map_err(|e| translate("open", e, name))?;
@@ -469,7 +485,7 @@ pub(super) fn unlink(address: &Address) -> Result<()> {
 }
 
 /// An `io::Error` of a call, as what it means.
-fn translate(call: &'static str, error: io::Error, name: impl FnOnce() -> String) -> Error {
+pub(super) fn translate(call: &'static str, error: io::Error, name: impl FnOnce() -> String) -> Error {
     match error.kind() {
         io::ErrorKind::NotFound => Error::NotFound { name: name() },
         io::ErrorKind::AlreadyExists => Error::AlreadyExists { name: name() },

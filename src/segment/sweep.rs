@@ -146,7 +146,8 @@ pub(super) fn unlink_if_last(region: &Region, plan: &Plan, kernel: &Kernel) {
             let rows = (1..=plan.rows).filter_map(|row| region.get::<Row>(plan.row_at(row)).ok());
             { rows }.any(|row| row.state().phase() != Some(Phase::Free))
         };
-        unlink_held(&segment, path, attached, |gone| header.gone.store(gone, Ordering::Release)); // [A10]
+        let set_gone = |gone| header.gone.store(gone, Ordering::Release); // [A10]
+        unlink_held(&segment, path, region.sysv_id(), attached, set_gone);
     }
 }
 
@@ -154,23 +155,30 @@ pub(super) fn unlink_if_last(region: &Region, plan: &Plan, kernel: &Kernel) {
 pub(super) fn detach_and_unlink(attached: Arc<Attached>) {
     let Some(kernel) = attached.kernel() else { return };
     let (segment, path) = (kernel.evidence.fresh(), kernel.evidence.path().map(Path::to_owned));
+    let region = Arc::clone(attached.shared_region());
     drop(attached);
     if let (Ok(segment), Some(path)) = (segment, path) {
-        unlink_gone(segment, &path);
+        unlink_gone(segment, &path, &region);
     }
 }
 
 /// Completes the work of a last detacher that died between `gone` and the unlinking.
 ///
-/// `segment`: a description of its own.
+/// `segment`: a description of its own. While it is mapped, a System V segment's id is no other's.
 #[expect(clippy::needless_pass_by_value, reason = "the locks that it takes end with it")]
-pub(super) fn unlink_gone(segment: OwnedFd, path: &Path) {
-    unlink_held(&segment, path, || false, |_| ());
+pub(super) fn unlink_gone(segment: OwnedFd, path: &Path, region: &Region) {
+    unlink_held(&segment, path, region.sysv_id(), || false, |_| ());
 }
 
 /// Unlinks `path` if it still names `segment`, while we hold all its rows: so nobody else does the same, and a new
 /// segment of that name cannot come between the look and the unlinking.
-fn unlink_held(all: &OwnedFd, path: &Path, attached: impl Fn() -> bool, gone: impl Fn(u32)) {
+fn unlink_held(
+    all: &OwnedFd,
+    path: &Path,
+    sysv: Option<os::sysv::Id>,
+    attached: impl Fn() -> bool,
+    gone: impl Fn(u32),
+) {
     // A program that another thread is just starting has copies of all descriptors until it executes: then a byte is
     // locked for a moment although nobody is attached. Whoever is, is so for longer.
     let mut tries = 0..20;
@@ -184,11 +192,20 @@ fn unlink_held(all: &OwnedFd, path: &Path, attached: impl Fn() -> bool, gone: im
         (Ok(named), Ok(held)) => (named.dev, named.ino) == (held.dev, held.ino),
         _ => false,
     };
-    if evidence::try_take_name(all.as_fd()) && is_named() {
+    let ours = match sysv {
+        None => evidence::try_take_name(all.as_fd()),
+        Some(_) => super::sysv::take_start(all.as_fd()),
+    };
+    if ours && is_named() {
         gone(1);
-        if object::unlink(path).is_err() && is_named() {
+        let removed =
+            sysv.map_or(Ok(()), |id| os::sysv::remove(id.here()?)).and_then(|()| object::unlink(path));
+        if removed.is_err() && is_named() {
             gone(0); // we may not: then it stays, and can be opened
         }
+    }
+    if ours && sysv.is_some() {
+        evidence::give_start_back(all.as_fd());
     }
     evidence::give_all_rows_back(all.as_fd(), Owner::MAX_ROW);
 }

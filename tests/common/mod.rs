@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use outlive::{Address, Error, Segment};
 
 pub mod process;
+pub mod sysv;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
