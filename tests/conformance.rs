@@ -124,6 +124,7 @@ kinds! {
     shm: backend::Named::shm();
     file: backend::Named::file();
     memfd: backend::Memfd;
+    sysv: backend::Sysv::new();
     shm_of_another: backend::OfAnother(backend::Named::shm());
     file_of_another: backend::OfAnother(backend::Named::file());
 }

@@ -83,9 +83,6 @@ pub(super) fn start(address: &Address, options: &Options, wish: Wish) -> Result<
         let why = "the kernel chooses ids: use `Options::sysv_private`, or a key";
         return Err(Error::InvalidAddress { address: address.to_string(), why });
     }
-    if wish != Wish::Open {
-        plan(options)?; // before anything is made
-    }
     let target = Target::of(address)?;
     let start = Startup { address, options, wish, target, path: target.path()? };
     if options.read_only {
@@ -146,7 +143,11 @@ impl Startup<'_> {
         if found.is_none() && !self.may_create() {
             return Err(self.not_found());
         }
-        let size = plan(self.options).map_or(0, |(_, size)| size);
+        let size = match (plan(self.options), found) {
+            (Ok((_, size)), _) => size,
+            (Err(error), None) => return Err(error), // before anything is made
+            (Err(_), Some(_)) => 0,
+        };
         let maker = found.map(|(_, found)| found.creator);
         let sidecar = if let Some(sidecar) = Sidecar::enter(&self.path, maker, patience)? {
             sidecar
@@ -187,7 +188,9 @@ impl Startup<'_> {
 
     /// What there is, now that nobody else starts up. `found`: what was there when the lock file's user was believed.
     fn judge(&self, sidecar: &Sidecar, found: Option<i32>) -> Result<Verdict> {
-        let Some((id, status)) = self.target.find()? else { return Ok(Verdict::Vacant) };
+        let Some((id, status)) = self.target.find()? else {
+            return Ok(if found.is_none() { Verdict::Vacant } else { Verdict::Changed });
+        };
         if found != Some(id) {
             return Ok(Verdict::Changed);
         }
@@ -312,6 +315,11 @@ pub(super) fn create_private(options: &Options) -> Result<Arc<Attached>> {
 
 /// An empty segment. `None`: somebody was quicker.
 fn make(key: u32, size: u64, options: &Options) -> Result<Option<i32>> {
+    if options.huge_pages.explicit().is_some() {
+        return Err(Error::Unsupported {
+            what: "huge pages of an explicit size in System V memory: use a memfd, or transparent ones",
+        });
+    }
     match sysv::create(key, size, options.mode) {
         Ok(sysv::Created::Done(id)) => Ok(Some(id)),
         Ok(sysv::Created::NoSpace { available }) => Err(Error::NoSpace { needed: size, available }),

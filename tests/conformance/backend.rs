@@ -8,6 +8,7 @@ use outlive::segment::Options;
 use outlive::{Address, Result, Segment};
 
 use crate::common::Name;
+use crate::common::sysv::{self, Key};
 use crate::peer::Peer;
 
 /// What not every kind of segment has.
@@ -193,6 +194,52 @@ fn names_like(path: &Path) -> Vec<PathBuf> {
     paths
         .filter(|path| path.file_name().unwrap().to_str().is_some_and(|name| name.starts_with(prefix)))
         .collect()
+}
+
+/// System V shared memory.
+pub(crate) struct Sysv(Key);
+
+impl Sysv {
+    pub(crate) fn new() -> Self {
+        Self(Key::new())
+    }
+}
+
+impl Backend for Sysv {
+    fn features(&self) -> &'static [Feature] {
+        &[Feature::Creates, Feature::Name, Feature::Processes, Feature::Temporary, Feature::Mode]
+    }
+
+    fn create(&self, options: &Options) -> Result<Segment> {
+        options.create(self.0.address())
+    }
+
+    fn invite(&self, _: &Segment) -> Invitation {
+        let address = self.0.address();
+        Box::new(move || Segment::open(address))
+    }
+
+    fn address(&self) -> Address {
+        self.0.address()
+    }
+
+    fn mode(&self) -> u32 {
+        let entries = sysv::entries();
+        entries.iter().find(|entry| entry.key == self.0.number()).unwrap().mode
+    }
+
+    fn remains(&self) -> Vec<String> {
+        // A lock file alone is something, too.
+        let what = format!("id {:?}, lock file {}", self.0.id(), self.0.sidecar().exists());
+        if self.0.is_clean() { Vec::new() } else { vec![what] }
+    }
+
+    fn remove(&self) {
+        if let Some(id) = self.0.id() {
+            sysv::remove(id);
+        }
+        let _ = fs::remove_file(self.0.sidecar());
+    }
 }
 
 /// A descriptor, which others inherit.
