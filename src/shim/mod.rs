@@ -37,5 +37,7 @@ use model as chosen;
 use native as chosen;
 
 pub use chosen::{AtomicU32, AtomicU64, Ordering, fence};
-pub(crate) use chosen::{RaceTable, Slots, barrier, clock, futex, life, prefetch, spin_hint, yield_now};
+pub(crate) use chosen::{
+    RaceTable, Slots, barrier, clock, futex, life, prefetch, prefetch_for_store, spin_hint, yield_now,
+};
 pub(crate) use private::PrivateU64;

@@ -23,6 +23,9 @@ pub(crate) use slots::{RaceTable, Slots};
 /// There are no caches in a model.
 pub(crate) fn prefetch(_place: *const u8) {}
 
+/// There are no caches in a model.
+pub(crate) fn prefetch_for_store(_place: *const u8) {}
+
 /// Lets the others run.
 pub(crate) fn spin_hint() {
     yield_now();

@@ -27,6 +27,18 @@ pub(crate) fn prefetch(place: *const u8) {
     let _ = place;
 }
 
+/// Asks for the cache line at `place`, which may be any address, so that a store to it need not wait for its other owners.
+#[inline]
+pub(crate) fn prefetch_for_store(place: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: I1 - a hint takes any address; processors that do not know it do nothing.
+    unsafe {
+        core::arch::asm!("prefetchw [{}]", in(reg) place, options(nostack, readonly, preserves_flags));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}
+
 /// Lets somebody else have the processor.
 pub(crate) fn yield_now() {
     std::thread::yield_now();
