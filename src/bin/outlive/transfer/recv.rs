@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use nix::poll::PollFlags;
-use outlive::Segment;
 use outlive::ring::Stats;
 use outlive::ring::stream::{Reader, Ring};
+use outlive::{Owner, Segment};
 
 use super::{Common, Kept, Named, is_not_ready, progress};
 use crate::exit::{Exit, Failure};
@@ -55,9 +55,9 @@ fn receive(arguments: &Arguments, segment: &Segment, ring: &Ring, output: &mut N
         let taken = common.timeout.map_or_else(|| ring.reader(), |timeout| ring.reader_timeout(timeout));
         common.role("receiver", taken, true)?
     } else {
-        let died = before.receiver.is_some_and(|owner| segment.is_dead(owner));
-        let gave_up = before.receiver_closed && before.depth > 0;
-        common.refuse_remains("receiver", before.received, died || gave_up)?;
+        let is_dead = |role: Option<Owner>| role.is_some_and(|owner| segment.is_dead(owner));
+        let gave_up = before.receiver_closed && (before.depth > 0 || is_dead(before.sender));
+        common.refuse_remains("receiver", before.received, is_dead(before.receiver) || gave_up)?;
         common.role("receiver", ring.try_reader(), false)?
     };
     let mut reader = Kept::new(reader);
