@@ -210,7 +210,7 @@ fn what_fits_into_the_ring_needs_nobody_to_wait() {
         let address = name.address().to_string();
         let sent = Noise::new(bytes, bytes).write_to(File::create(&from).unwrap());
         good(&["send", &address, text(&from), "--size=64K"]);
-        assert_eq!(ring::stats(&Segment::open(&name.address()).unwrap(), "stream").unwrap().depth, bytes);
+        assert_eq!(ring::stats(&Segment::open(name.address()).unwrap(), "stream").unwrap().depth, bytes);
         let received = bounded(outlive(&["recv", &address, "--rm"]));
         assert!(received.status.success());
         assert_eq!(sum(&received.stdout[..]), sent);
@@ -225,7 +225,7 @@ fn one_stream_after_the_other_through_one_segment() {
     let address = name.address().to_string();
     let from = directory.0.join("from");
     for (turn, bytes) in [300_000, 0, 100_000, 0].into_iter().enumerate() {
-        let sent = Noise::new(bytes, bytes).write_to(File::create(&from).unwrap());
+        let expected = Noise::new(bytes, bytes).write_to(File::create(&from).unwrap());
         let send = || Piped::send(&[&address, text(&from), "--size=64K", "--timeout=30"]);
         let recv = || Piped::recv(&[&address, "--size=64K", "--timeout=30"]);
         let (sender, mut receiver) = if turn % 2 == 0 {
@@ -235,7 +235,7 @@ fn one_stream_after_the_other_through_one_segment() {
             let receiver = recv();
             (send(), receiver)
         };
-        assert_eq!(sum(receiver.0.stdout.take().unwrap()), sent, "turn {turn}");
+        assert_eq!(sum(receiver.0.stdout.take().unwrap()), expected, "turn {turn}");
         sender.ends_with(0);
         receiver.ends_with(0);
     }
@@ -386,9 +386,9 @@ fn one_side_is_one_process() {
     assert_eq!(fs::read(&file).unwrap(), b"precious");
     ends_with(4, &run(&["send", &address, text(&file), "--resume", "--timeout=0.05"]));
     sender.0.stdin.take().unwrap().write_all(b"after all").unwrap();
-    let mut received = String::new();
-    receiver.0.stdout.take().unwrap().read_to_string(&mut received).unwrap();
-    assert_eq!(received, "after all");
+    let mut output = String::new();
+    receiver.0.stdout.take().unwrap().read_to_string(&mut output).unwrap();
+    assert_eq!(output, "after all");
     sender.ends_with(0);
     receiver.ends_with(0);
 }
@@ -439,9 +439,9 @@ fn a_ring_that_somebody_else_made_is_used_as_it_is() {
     let mut receiver = Piped::recv(&[&name.address().to_string()]);
     writer.write_all(&[b'x'; 1000]).unwrap();
     writer.close();
-    let mut received = String::new();
-    receiver.0.stdout.take().unwrap().read_to_string(&mut received).unwrap();
-    assert_eq!(received, "x".repeat(1000));
+    let mut output = String::new();
+    receiver.0.stdout.take().unwrap().read_to_string(&mut output).unwrap();
+    assert_eq!(output, "x".repeat(1000));
     receiver.ends_with(0);
     // One without the room is an error.
     let name = Name::shm("transfer");

@@ -120,12 +120,12 @@ impl Common {
     }
 
     /// What an error of a transfer means. Those of the ring carry one of ours, those of the descriptor a number.
-    fn failure(&self, other: &str, file: &Named, error: io::Error) -> Failure {
+    fn failure(&self, other: &str, file: &Named, error: &io::Error) -> Failure {
         if error.raw_os_error().is_some()
             || error.get_ref().is_none() && error.kind() == io::ErrorKind::WriteZero
         {
             let unread = file.is_standard() && error.kind() == io::ErrorKind::BrokenPipe;
-            let exit = if unread { Exit::Unread } else { Exit::of(&error) };
+            let exit = if unread { Exit::Unread } else { Exit::of(error) };
             return Failure::new(exit, format!("{file}: {error}"));
         }
         match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
@@ -137,7 +137,7 @@ impl Common {
                 Exit::PeerDied,
                 format!("`{}`: the {other} has closed before the end", self.name),
             ),
-            _ => Failure::new(Exit::of(&error), format!("`{}`: {error}", self.name)),
+            _ => Failure::new(Exit::of(error), format!("`{}`: {error}", self.name)),
         }
     }
 

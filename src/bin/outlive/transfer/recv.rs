@@ -64,10 +64,9 @@ fn receive(arguments: &Arguments, segment: &Segment, ring: &Ring, output: &mut N
     let first = reader.0.position();
     let drained = drain(arguments, ring, &before, &mut reader.0, output);
     match &drained {
-        Ok(()) => reader.give().close(),
         Err(_) if arguments.resume => {} // as if this process had died: the sender waits for a successor
         Err(_) if reader.0.position() == first => reader.give().resign(), // nothing happened
-        Err(_) => reader.give().close(),
+        _ => reader.give().close(),
     }
     drained
 }
@@ -103,7 +102,7 @@ fn drain(
             Ok(0) => break,
             Ok(n) => bar.inc(n as u64),
             Err(error) if is_not_ready(&error) => output.wait_for(PollFlags::POLLOUT)?,
-            Err(error) => return Err(common.failure("sender", output, error).into()),
+            Err(error) => return Err(common.failure("sender", output, &error).into()),
         }
     }
     bar.finish_and_clear();

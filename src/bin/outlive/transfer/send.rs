@@ -129,7 +129,7 @@ fn part(common: &Common, writer: &mut Writer, input: &Named, bar: &ProgressBar) 
                 return Ok(n as u64);
             }
             Err(error) if is_not_ready(&error) => input.wait_for(PollFlags::POLLIN)?,
-            Err(error) => return Err(common.failure("receiver", input, error).into()),
+            Err(error) => return Err(common.failure("receiver", input, &error).into()),
         }
     }
 }
