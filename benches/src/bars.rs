@@ -7,13 +7,13 @@ use std::process::Command;
 use crate::Result;
 use crate::callgrind;
 use crate::case::{Case, Id, Table, measure};
-use crate::groups::{limits, segment, spsc};
+use crate::groups::{limits, segment, spsc, streams};
 use crate::harness::Setup;
 use crate::report::{aligned, quoted};
 use crate::stats::{Summary, figure, float};
 
 /// What a topic can be.
-pub(crate) const TOPICS: [&str; 3] = ["spsc", "segment", "crates"];
+pub(crate) const TOPICS: [&str; 4] = ["spsc", "segment", "streams", "crates"];
 
 #[derive(Clone, Copy, Debug)]
 enum Sense {
@@ -26,6 +26,8 @@ enum Sense {
 enum Source {
     /// The median of the ratios of the rounds.
     Ratio(Id, Id),
+    /// The same, by a peer that not every build has.
+    PeerRatio(Id, Id),
     /// The median of the rounds.
     Value(Id),
     /// Instructions of a send and a receive, ours by rtrb's.
@@ -45,7 +47,7 @@ struct Bar {
 /// A bar and what this run makes of it.
 pub(crate) struct Row {
     bar: Bar,
-    /// `None` if the tool that measures it is not installed.
+    /// `None` if it cannot be measured here.
     value: Option<f64>,
 }
 
@@ -59,10 +61,11 @@ impl Row {
     }
 
     fn verdict(&self) -> &'static str {
-        match self.met() {
-            Some(true) => "met",
-            Some(false) => "missed",
-            None => "not measured: the tool is not installed",
+        match (self.met(), self.bar.source) {
+            (Some(true), _) => "met",
+            (Some(false), _) => "missed",
+            (None, Source::PeerRatio(..)) => "not measured: needs --features peers",
+            (None, _) => "not measured: the tool is not installed",
         }
     }
 
@@ -137,24 +140,88 @@ fn all() -> Vec<Bar> {
             65536.0,
             Source::Value(segment::MEMORY),
         ),
+        bar(
+            "streams",
+            "file of 2 GiB, send to recv into /dev/null, wall time / cat to cat",
+            AtMost,
+            0.33,
+            ratio(streams::FILE, streams::FILE_CATS),
+        ),
+        bar(
+            "streams",
+            "record round trip, 64 B / 8-byte ring",
+            AtMost,
+            1.5,
+            ratio(streams::TRIP_64, spsc::TRIP),
+        ),
+        bar(
+            "streams",
+            "record round trip, 1 KiB / 8-byte ring",
+            AtMost,
+            2.0,
+            ratio(streams::TRIP_1K, spsc::TRIP),
+        ),
+        bar(
+            "streams",
+            "records of 64 B one way / ringfire blobs",
+            AtLeast,
+            2.0,
+            Source::PeerRatio(streams::RECORDS, streams::RECORDS_BLOBS),
+        ),
+        bar(
+            "streams",
+            "records of 64 B one way / UNIX seqpacket",
+            AtLeast,
+            20.0,
+            ratio(streams::RECORDS, streams::RECORDS_PACKETS),
+        ),
+        bar(
+            "streams",
+            "stream, 64 KiB writes / pipe",
+            AtLeast,
+            8.0,
+            ratio(streams::STREAM, streams::STREAM_PIPE),
+        ),
+        bar(
+            "streams",
+            "stream, 64 KiB writes / UNIX stream socket",
+            AtLeast,
+            2.0,
+            ratio(streams::STREAM, streams::STREAM_SOCKET),
+        ),
+        bar(
+            "streams",
+            "record of 1 MiB, Trusted, in place / memcpy",
+            AtLeast,
+            0.4,
+            ratio(streams::IN_PLACE, limits::MEMCPY),
+        ),
         bar("crates", "crates in a plain build", AtMost, 12.0, Source::Crates),
     ]
+}
+
+impl Source {
+    fn ids(self) -> Vec<Id> {
+        match self {
+            Self::Ratio(this, that) | Self::PeerRatio(this, that) => vec![this, that],
+            Self::Value(this) => vec![this],
+            Self::Instructions | Self::Crates => Vec::new(),
+        }
+    }
+}
+
+/// Each once: the limits stand with what is compared with them.
+fn all_cases() -> impl Iterator<Item = Case> {
+    let memcpy = limits::cases().into_iter().filter(|case| case.id == limits::MEMCPY);
+    spsc::cases().into_iter().chain(segment::cases()).chain(memcpy).chain(streams::cases())
 }
 
 /// Measures what the bars of the topic, or all of them, need.
 pub(crate) fn check(setup: &Setup, rounds: usize, topic: Option<&str>) -> Result<Vec<Row>> {
     let bars: Vec<Bar> =
         all().into_iter().filter(|bar| topic.is_none_or(|topic| topic == bar.topic)).collect();
-    let needed: Vec<Id> = bars
-        .iter()
-        .flat_map(|bar| match bar.source {
-            Source::Ratio(this, that) => vec![this, that],
-            Source::Value(this) => vec![this],
-            Source::Instructions | Source::Crates => Vec::new(),
-        })
-        .collect();
-    let cases: Vec<Case> =
-        spsc::cases().into_iter().chain(segment::cases()).filter(|case| needed.contains(&case.id)).collect();
+    let needed: Vec<Id> = bars.iter().flat_map(|bar| bar.source.ids()).collect();
+    let cases: Vec<Case> = all_cases().filter(|case| needed.contains(&case.id)).collect();
     let rounds = if cases.is_empty() { 0 } else { rounds };
     let table = measure(setup, rounds, cases)?;
     bars.into_iter().map(|bar| Ok(Row { value: value(setup, &table, bar.source)?, bar })).collect()
@@ -162,13 +229,13 @@ pub(crate) fn check(setup: &Setup, rounds: usize, topic: Option<&str>) -> Result
 
 fn value(setup: &Setup, table: &Table, source: Source) -> Result<Option<f64>> {
     let median = |summary: Option<Summary>| summary.map(|found| found.median).ok_or("a case is missing");
+    let ratio = |this, that| {
+        let values = table.values_of(this).zip(table.values_of(that));
+        values.and_then(|(these, those)| Summary::of_ratios(these, those))
+    };
     Ok(match source {
-        Source::Ratio(this, that) => Some(median(
-            table
-                .values_of(this)
-                .zip(table.values_of(that))
-                .and_then(|(these, those)| Summary::of_ratios(these, those)),
-        )?),
+        Source::PeerRatio(_, that) if table.case(that).is_none() => None,
+        Source::Ratio(this, that) | Source::PeerRatio(this, that) => Some(median(ratio(this, that))?),
         Source::Value(this) => Some(median(table.values_of(this).and_then(Summary::of))?),
         Source::Instructions => callgrind::ratio(setup, "outlive", "rtrb")?,
         Source::Crates => crates()?,
@@ -268,13 +335,12 @@ mod tests {
 
     #[test]
     fn each_bar_has_its_cases() {
-        let cases: Vec<Id> = spsc::cases().iter().chain(&segment::cases()).map(|case| case.id).collect();
+        let cases: Vec<Id> = all_cases().map(|case| case.id).collect();
         for bar in all() {
             assert!(TOPICS.contains(&bar.topic), "{}", bar.topic);
             let wanted = match bar.source {
-                Source::Ratio(this, that) => vec![this, that],
-                Source::Value(this) => vec![this],
-                Source::Instructions | Source::Crates => Vec::new(),
+                Source::PeerRatio(this, _) if cfg!(not(feature = "peers")) => vec![this],
+                source => source.ids(),
             };
             for id in wanted {
                 assert_eq!(cases.iter().filter(|case| **case == id).count(), 1, "{}: {id}", bar.name);

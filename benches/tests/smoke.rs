@@ -66,6 +66,26 @@ fn segment() {
 }
 
 #[test]
+fn streams() {
+    let lines = one_round("streams");
+    for (case, whos) in [
+        ("record round trip", &["outlive"][..]),
+        ("records one way", &["outlive", "UNIX seqpacket"]),
+        ("stream", &["outlive", "pipe", "UNIX stream socket"]),
+        ("record of 1 MiB in place", &["outlive, Trusted"]),
+        ("file of 2 GiB to /dev/null", &["outlive send, outlive recv", "cat FILE | cat"]),
+    ] {
+        for who in whos {
+            let wanted = format!("\"case\":\"{case}\",\"who\":\"{who}\"");
+            assert!(has(&lines, &wanted), "no {wanted} in {lines:?}");
+        }
+    }
+    if cfg!(feature = "peers") {
+        assert!(has(&lines, "\"who\":\"ringfire blobs"), "{lines:?}");
+    }
+}
+
+#[test]
 fn a_table_without_json() {
     let output = benches(&["limits", "--rounds", "1", "--quick", "--only", "CAS"]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -3,6 +3,7 @@
 #[cfg(feature = "peers")]
 mod blobs;
 pub(crate) mod kernel;
+pub(crate) mod outlive_bytes;
 pub(crate) mod outlive_ring;
 #[cfg(feature = "peers")]
 pub(crate) mod peers;

@@ -8,7 +8,7 @@ use crate::Result;
 use crate::harness::Mode;
 use crate::loops::{BatchRx, BatchTx, Link, Message, Rx, Tx};
 
-const NAMES: [&str; 2] = ["there", "back"];
+pub(super) const NAMES: [&str; 2] = ["there", "back"];
 
 /// A sealed memory object that the sides attach to, each for itself: at different addresses.
 pub(crate) struct Outlive {
@@ -77,7 +77,7 @@ impl<T: Message + Payload<Checked>> Link<T> for Outlive {
 /// A refusal that is not for lack of room is the end.
 #[cold]
 #[inline(never)]
-fn refused(error: impl std::fmt::Debug) -> ! {
+pub(super) fn refused(error: impl std::fmt::Debug) -> ! {
     panic!("the ring refuses: {error:?}")
 }
 
