@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use outlive::ring::records;
 use outlive::ring::spsc::Ring;
 use outlive::segment::HugePages;
 use outlive::{Error, Segment};
@@ -82,6 +83,8 @@ fn works(segment: &Segment) {
         sender.send(number).unwrap(); // every page is touched
     }
     assert_eq!(receiver.recv(), Ok(0));
+    let bytes = records::Ring::create(segment, "bytes", 1 << 16).unwrap();
+    bytes.try_sender().unwrap().try_send(b"hello").unwrap(); // it cannot be mapped twice, and must not be by half
     segment.flush().unwrap();
     let other = segment.attach().unwrap();
     assert_ne!(other.address(), segment.address());
@@ -110,7 +113,7 @@ fn a_memfd_of_huge_pages_is_a_segment() {
     }
     let fd = segment.as_fd().unwrap().try_clone_to_owned().unwrap();
     let observer = Segment::options().read_only(true).from_fd(fd).unwrap();
-    assert_eq!(observer.objects().unwrap().len(), 1);
+    assert_eq!(observer.objects().unwrap().len(), 2);
     let (ours, _theirs) = UnixStream::pair().unwrap();
     assert!(matches!(segment.send_over(&ours), Err(Error::Denied { .. })), "pages could be taken out");
     drop((observer, segment));

@@ -15,6 +15,7 @@ use outlive::error::Fault;
 use outlive::object::Object;
 use outlive::ptr::Offset;
 use outlive::ring::spsc::Ring;
+use outlive::ring::{records, stream};
 use outlive::{Address, Error, Segment, testing};
 
 mod common;
@@ -134,6 +135,9 @@ fn what_would_write_is_refused() {
     let segment = Segment::create(name.address(), 1 << 16).unwrap();
     let ring = Ring::<u64>::create(&segment, "ring", 8).unwrap();
     let words = Object::<AtomicU64>::create(&segment, "words", AtomicU64::default).unwrap();
+    let stream = stream::Ring::create(&segment, "bytes", 4096).unwrap();
+    assert_eq!(stream.try_writer().unwrap().try_write(b"abc"), Ok(3));
+    records::Ring::create(&segment, "lines", 4096).unwrap().try_sender().unwrap().try_send(b"abc").unwrap();
     let mut doomed = Child::start("sender", &[&name.address().to_string()]);
     doomed.expect("ready");
     doomed.kill();
@@ -145,6 +149,15 @@ fn what_would_write_is_refused() {
         assert!(read_only(seen.sender()) && read_only(seen.receiver()));
         let soon = Duration::from_millis(1);
         assert!(read_only(seen.sender_timeout(soon)) && read_only(seen.receiver_timeout(soon)));
+        let (bytes, lines) = (
+            stream::Ring::open(&observer, "bytes").unwrap(),
+            records::Ring::open(&observer, "lines").unwrap(),
+        );
+        assert_eq!((bytes.stats().depth, lines.stats().depth > 0), (3, true));
+        assert!(read_only(bytes.try_writer()) && read_only(bytes.try_reader()));
+        assert!(read_only(lines.try_sender()) && read_only(lines.try_receiver()));
+        assert!(read_only(stream::Ring::create(&observer, "new", 4096)));
+        assert!(read_only(records::Ring::open_or_create(&observer, "new", 4096)));
         assert!(read_only(Ring::<u64>::create(&observer, "ring", 8)));
         assert!(read_only(Ring::<u64>::create(&observer, "new", 8)));
         assert!(read_only(Ring::<u64>::open_or_create(&observer, "new", 8)));

@@ -15,6 +15,7 @@ use memmap2::MmapOptions;
 use nix::libc::off_t;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
+use super::huge;
 use super::map::page_size;
 use super::object::Status;
 
@@ -38,7 +39,8 @@ impl Mirror {
     /// # Errors
     ///
     /// `InvalidInput` if they are no whole pages, none at all, or reach behind the end of the object (where accesses would
-    /// fault); otherwise what `mmap` says, which refuses an object that is made of larger pages.
+    /// fault), or for an object of huge pages: `mmap` would map more than was asked for, over what lies behind, and
+    /// `munmap` refuse. Otherwise what `mmap` says.
     pub(crate) fn of(fd: BorrowedFd<'_>, status: &Status, at: u64, len: u64) -> io::Result<Self> {
         let invalid = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
         let page = page_size() as u64;
@@ -47,6 +49,9 @@ impl Mirror {
         }
         if at.checked_add(len).is_none_or(|end| end > status.size) {
             return Err(invalid("the object does not have that many bytes"));
+        }
+        if huge::page_size(fd)?.is_some() {
+            return Err(invalid("an object of huge pages"));
         }
         let half = usize::try_from(len).ok().and_then(NonZeroUsize::new);
         let both = half.and_then(|half| half.checked_mul(NonZeroUsize::MIN.saturating_add(1)));
