@@ -112,7 +112,7 @@ fn one_stream_mapped_twice_in_a_process_is_one_stream() {
     let (mut from, mut to) = UnixStream::pair().unwrap();
     for round in 0..20_u8 {
         // Across the end of the ring, each time elsewhere; by our copies one time, by the kernel's the other.
-        let bytes: Vec<u8> = (0..5000).map(|i| (i % 251) as u8 ^ round).collect();
+        let bytes: Vec<u8> = (0..5000_u32).map(|i| (i % 251) as u8 ^ round).collect();
         let mut arrived = vec![0; bytes.len()];
         if round % 2 == 0 {
             assert_eq!(writer.try_write(&bytes), Ok(bytes.len()));

@@ -55,8 +55,8 @@ pub(super) fn of_header(region: &Region, at: u64, unit: Unit, capacity: u64) -> 
         Unit::Messages | Unit::Bytes => count(position),
     };
     let [sending, receiving] = [header.sender.look(), header.receiver.look()];
-    let holder = |state| match state {
-        Some(State::Open(owner) | State::Died(owner)) => Some(owner),
+    let died = |state| match state {
+        Some(State::Died(owner)) => Some(owner),
         _ => None::<Owner>,
     };
     Stats {
@@ -65,10 +65,12 @@ pub(super) fn of_header(region: &Region, at: u64, unit: Unit, capacity: u64) -> 
         depth: tail.wrapping_sub(head).min(capacity),
         sent: counted(&header.tail, tail),
         received: counted(&header.head, head),
-        sender: holder(sending.state()),
-        receiver: holder(receiving.state()),
+        sender: sending.holder(),
+        receiver: receiving.holder(),
         sender_closed: sending.state() == Some(State::Closed),
         receiver_closed: receiving.state() == Some(State::Closed),
+        sender_died: died(sending.state()),
+        receiver_died: died(receiving.state()),
         senders: sending.epoch(),
         receivers: receiving.epoch(),
     }
@@ -118,7 +120,9 @@ mod tests {
         testing::kill(&other).unwrap();
         for swept in [0, 1] {
             let seen = stats(&segment, "r").unwrap();
-            assert_eq!((seen.sender, seen.sender_closed), (Some(other.owner()), false));
+            let (now, noted) =
+                if swept == 0 { (Some(other.owner()), None) } else { (None, Some(other.owner())) };
+            assert_eq!((seen.sender, seen.sender_died, seen.sender_closed), (now, noted, false));
             assert!(segment.is_dead(other.owner()));
             assert_eq!(segment.sweep().unwrap().recovered, 1 - swept);
         }

@@ -57,7 +57,7 @@ fn killed_at_each_system_call(role: &str, temporary: bool, given: impl Fn(&Key))
             assert!(key.is_clean(), "stop {stop}");
             given(&key);
             let mut child = Child::start(role, &args);
-            assert!(child.kill_at_system_call(stop));
+            let _ = child.kill_at_system_call(stop); // it may have less to wait for, and come to its end
         }
         let next = Segment::options().temporary(temporary).open_or_create(key.address());
         let segment = next.unwrap_or_else(|error| panic!("stop {stop}: {error}"));

@@ -199,14 +199,15 @@ impl Object {
 
 impl Ring {
     fn new(stats: &Stats, segment: &Segment, attached: &[Attachment]) -> Self {
-        let role = |holder: Option<Owner>, closed: bool, holders| Role {
+        let role = |holder: Option<Owner>, closed: bool, died: Option<Owner>, holders| Role {
             state: match holder {
                 Some(owner) if segment.is_dead(owner) => "died",
                 Some(_) => "held",
                 None if closed => "closed",
+                None if died.is_some() => "died",
                 None => "free",
             },
-            owner: holder.map(number),
+            owner: holder.or(died).map(number),
             pid: { attached.iter() }.find(|one| Some(one.owner) == holder).map(|one| one.pid),
             holders,
         };
@@ -222,8 +223,8 @@ impl Ring {
             received: stats.received,
             sent_per_second: None,
             received_per_second: None,
-            sender: role(stats.sender, stats.sender_closed, stats.senders),
-            receiver: role(stats.receiver, stats.receiver_closed, stats.receivers),
+            sender: role(stats.sender, stats.sender_closed, stats.sender_died, stats.senders),
+            receiver: role(stats.receiver, stats.receiver_closed, stats.receiver_died, stats.receivers),
         }
     }
 }

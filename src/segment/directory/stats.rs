@@ -29,7 +29,8 @@ pub struct Stats {
     pub sent: u64,
     /// How many were consumed since.
     pub received: u64,
-    /// Who has the sender's role: dead or alive, see [`Segment::is_dead`](crate::Segment::is_dead).
+    /// Who has the sender's role: dead or alive, see [`Segment::is_dead`](crate::Segment::is_dead), until a sweep notes
+    /// the death.
     pub sender: Option<Owner>,
     /// Who has the receiver's role, dead or alive.
     pub receiver: Option<Owner>,
@@ -37,6 +38,10 @@ pub struct Stats {
     pub sender_closed: bool,
     /// Whether the last receiver said that it is done.
     pub receiver_closed: bool,
+    /// Who had the sender's role last, if it is noted that it died. A name of the past: it may be another one's by now.
+    pub sender_died: Option<Owner>,
+    /// Who had the receiver's role last, if it is noted that it died.
+    pub receiver_died: Option<Owner>,
     /// How many have had the sender's role so far; more than one: it was taken over, or reopened.
     pub senders: u32,
     /// How many have had the receiver's role so far.
@@ -56,6 +61,8 @@ impl Stats {
             receiver: None,
             sender_closed: false,
             receiver_closed: false,
+            sender_died: None,
+            receiver_died: None,
             senders: 0,
             receivers: 0,
         }

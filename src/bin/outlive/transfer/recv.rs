@@ -55,9 +55,13 @@ fn receive(arguments: &Arguments, segment: &Segment, ring: &Ring, output: &mut N
         let taken = common.timeout.map_or_else(|| ring.reader(), |timeout| ring.reader_timeout(timeout));
         common.role("receiver", taken, true)?
     } else {
-        let is_dead = |role: Option<Owner>| role.is_some_and(|owner| segment.is_dead(owner));
-        let gave_up = before.receiver_closed && (before.depth > 0 || is_dead(before.sender));
-        common.refuse_remains("receiver", before.received, is_dead(before.receiver) || gave_up)?;
+        let is_dead = |role: Option<Owner>, noted: Option<Owner>| {
+            noted.is_some() || role.is_some_and(|owner| segment.is_dead(owner))
+        };
+        let sender_died = is_dead(before.sender, before.sender_died);
+        let receiver_died = is_dead(before.receiver, before.receiver_died);
+        let gave_up = before.receiver_closed && (before.depth > 0 || sender_died);
+        common.refuse_remains("receiver", before.received, receiver_died || gave_up)?;
         common.role("receiver", ring.try_reader(), false)?
     };
     let mut reader = Kept::new(reader);

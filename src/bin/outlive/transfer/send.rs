@@ -68,7 +68,7 @@ fn send(
         let taken = common.timeout.map_or_else(|| ring.writer(), |timeout| ring.writer_timeout(timeout));
         common.role("sender", taken, true)?
     } else {
-        let died = before.sender.is_some_and(|owner| segment.is_dead(owner));
+        let died = before.sender_died.is_some() || before.sender.is_some_and(|owner| segment.is_dead(owner));
         common.refuse_remains("sender", before.sent, died)?;
         common.role("sender", ring.try_writer(), false)?
     };
@@ -159,7 +159,8 @@ fn until_received(arguments: &Arguments, segment: &Segment, ring: &Ring) -> Outc
         if now.received == now.sent && now.receiver_closed {
             return Ok(Ok(()));
         }
-        if !arguments.resume && now.receiver.is_some_and(|owner| segment.is_dead(owner)) {
+        let died = now.receiver_died.is_some() || now.receiver.is_some_and(|owner| segment.is_dead(owner));
+        if !arguments.resume && died {
             let what = format!("`{}`: the receiver died", arguments.common.name);
             return Err(Failure::new(Exit::PeerDied, what).into());
         }
