@@ -367,6 +367,17 @@ fn time_is_up_when_the_other_side_does_not_come_or_go_on() {
 }
 
 #[test]
+fn what_cannot_be_written_is_not_lost() {
+    let name = Name::shm("transfer");
+    let address = name.address().to_string();
+    let mut sender = Piped::send(&[&address]);
+    sender.0.stdin.take().unwrap().write_all(b"kept").unwrap();
+    sender.ends_with(0);
+    ends_with(9, &run(&["recv", &address, "/dev/full"]));
+    assert_eq!(good(&["recv", &address, "--rm"]), "kept");
+}
+
+#[test]
 fn one_side_is_one_process() {
     let name = Name::shm("transfer");
     let address = name.address().to_string();

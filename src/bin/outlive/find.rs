@@ -58,7 +58,7 @@ fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(entries.filter(|path| fs::metadata(path).is_ok_and(|found| found.is_file())).collect())
 }
 
-/// For looking only: takes no row, and can be told from no change in the segment.
+/// For looking only: takes no row, and changes not a byte.
 pub(crate) fn look(address: &Address) -> Result<Segment, Error> {
     Segment::options().read_only(true).open(address)
 }
