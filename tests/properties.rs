@@ -8,6 +8,8 @@ use proptest::test_runner::Config;
 
 #[path = "properties/directory.rs"]
 mod directory;
+#[path = "properties/records.rs"]
+mod records;
 #[path = "properties/ring.rs"]
 mod ring;
 #[path = "properties/stream.rs"]

@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use outlive::atomic::{AtomicU64, Ordering};
 use outlive::object::Object;
 use outlive::ptr::{AtomicOffset, Offset};
+use outlive::ring::records;
 use outlive::ring::spsc::Ring;
 use outlive::ring::stream;
 use outlive::{Segment, Trusted};
@@ -129,6 +130,31 @@ fn one_stream_mapped_twice_in_a_process_is_one_stream() {
             to.read_exact(&mut arrived).unwrap();
         }
         assert_eq!(arrived, bytes);
+    }
+}
+
+#[test]
+fn one_ring_of_records_mapped_four_times_in_a_process_is_one_ring() {
+    let file = Name::file("records");
+    for one in [
+        Segment::create(Name::shm("records").address(), 1 << 16).unwrap(),
+        Segment::create(file.address(), 1 << 16).unwrap(),
+        Segment::options().memfd("records").unwrap(),
+    ] {
+        let other = one.attach().unwrap();
+        are_apart(&one, &other);
+        let ring: records::Ring = records::Ring::create(&one, "records", 4096).unwrap();
+        let mut sender = ring.try_sender().unwrap();
+        let mut receiver = records::Ring::open(&other, "records").unwrap().try_receiver().unwrap();
+        let mut arrived = Vec::new();
+        for number in 0..200_u8 {
+            // Of nearly the whole ring: they cross its end, each time elsewhere.
+            let record = vec![number; 4000 + usize::from(number % 89)];
+            sender.send(&record).unwrap();
+            assert_eq!(receiver.recv(&mut arrived).unwrap(), record.len());
+            assert_eq!(arrived, record);
+        }
+        let _ = std::fs::remove_file(file.path());
     }
 }
 

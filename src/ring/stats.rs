@@ -51,7 +51,11 @@ pub(super) fn of_header(region: &Region, at: u64, unit: Unit, capacity: u64) -> 
     };
     let (head, tail) = (header.head.look(), header.tail.look());
     let counted = |track: &Track, position| match unit {
-        Unit::Records => track.count_at(position).unwrap_or(0), // it moved between the looks
+        // Its mark is gone when the end has moved twice between the looks.
+        Unit::Records => {
+            let again = || (0..8).find_map(|_| track.count_at(track.look()));
+            track.count_at(position).or_else(again).unwrap_or(0)
+        }
         Unit::Messages | Unit::Bytes => count(position),
     };
     let [sending, receiving] = [header.sender.look(), header.receiver.look()];
