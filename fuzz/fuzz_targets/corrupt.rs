@@ -7,7 +7,7 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use outlive::Segment;
-use outlive_fuzz::{Act, Actor, LONGEST, Scribbler, Value};
+use outlive_fuzz::{Act, Actor, LONGEST, RecordsAct, Scribbler, Value};
 
 #[derive(Arbitrary, Debug)]
 enum Step {
@@ -30,8 +30,10 @@ enum Step {
 
 /// Header, rows, directory, and where the first objects begin.
 const TABLES: usize = 16 << 10;
-/// What a ring keeps in front of its slots.
-const CONTROL: usize = 1 << 10;
+/// What a ring keeps in front of its slots, and the headers of some records.
+const CONTROL: usize = (1 << 10) + RECORDS as usize;
+/// Bytes of a ring of records.
+const RECORDS: u16 = 128;
 
 fuzz_target!(|steps: Vec<Step>| {
     let segment = Segment::options().size(64 << 10).rows(6).memfd("fuzz").expect("memory for a segment");
@@ -41,9 +43,15 @@ fuzz_target!(|steps: Vec<Step>| {
     for actor in &mut actors {
         actor.act(Act::OpenOrCreateRing { capacity: 4 });
         actor.act(Act::Object);
+        actor.act(Act::Records(RecordsAct::OpenOrCreate { capacity: RECORDS }));
     }
-    actors[0].act(Act::TrySender);
-    actors[1].act(Act::TryReceiver);
+    for (first, second) in [
+        (Act::TrySender, Act::TryReceiver),
+        (Act::Records(RecordsAct::TrySender), Act::Records(RecordsAct::TryReceiver)),
+    ] {
+        actors[0].act(first);
+        actors[1].act(second);
+    }
     let objects = actors[0].segment().objects().expect("nobody has scribbled yet");
     for step in steps.into_iter().take(LONGEST) {
         match step {

@@ -9,8 +9,10 @@ use outlive::ptr::Offset;
 use outlive::ring::spsc::{Receiver, Ring, Sender};
 use outlive::{Error, Segment};
 
+use crate::records::{Records, RecordsAct};
+
 /// Waiting is not what these targets look for.
-const SHORT: Duration = Duration::from_micros(50);
+pub(crate) const SHORT: Duration = Duration::from_micros(50);
 
 /// Something that a user may do. Numbers that matter are small, so that they meet.
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -45,6 +47,7 @@ pub enum Act {
     Look,
     Sweep,
     Attach,
+    Records(RecordsAct),
 }
 
 /// An attachment, and what it has open.
@@ -55,12 +58,13 @@ pub struct Actor {
     sender: Option<Sender<u64>>,
     receiver: Option<Receiver<u64>>,
     object: Option<Object<AtomicU64>>,
+    records: Records,
 }
 
 impl Actor {
     /// An attachment that has nothing open.
     pub fn new(segment: Segment) -> Self {
-        Self { segment, ring: None, sender: None, receiver: None, object: None }
+        Self { segment, ring: None, sender: None, receiver: None, object: None, records: Records::default() }
     }
 
     /// Its attachment.
@@ -96,6 +100,7 @@ impl Actor {
             Act::Look => self.look()?,
             Act::Sweep => drop(self.segment.sweep()?),
             Act::Attach => *self = Self::new(self.segment.attach()?),
+            Act::Records(act) => self.records.attempt(&self.segment, act)?,
             Act::TrySender
             | Act::SenderTimeout
             | Act::TrySend(_)

@@ -2,9 +2,11 @@
 //! somebody else scribbles over.
 
 mod actor;
+mod records;
 mod scribble;
 
 pub use actor::{Act, Actor};
+pub use records::RecordsAct;
 pub use scribble::{Scribbler, Value, words};
 
 /// The most that one input does.
