@@ -1,9 +1,12 @@
 //! Which segments there are, and a look at them that disturbs nobody.
 
+use core::fmt::Display;
+use std::error::Error as StdError;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use outlive::segment::sysv_addresses;
 use outlive::{Address, Error, Segment};
 
 use crate::complain;
@@ -25,6 +28,7 @@ impl Candidates {
         let mut found = Self::default();
         if directories.is_empty() {
             found.search(Path::new(SHM));
+            found.search_sysv();
         }
         for directory in directories {
             found.search(directory);
@@ -32,12 +36,24 @@ impl Candidates {
         found
     }
 
+    fn search_sysv(&mut self) {
+        match sysv_addresses() {
+            Ok(addresses) => self.addresses.extend(addresses),
+            Err(Error::Os { source, .. }) if source.kind() == io::ErrorKind::NotFound => {} // a kernel without them
+            Err(error) => self.failure(&error, &error),
+        }
+    }
+
+    fn failure(&mut self, what: &dyn Display, error: &(dyn StdError + 'static)) {
+        complain(what);
+        self.failed = self.failed.or(Some(Exit::of(error)));
+    }
+
     fn search(&mut self, directory: &Path) {
         let mut paths = match files(directory) {
             Ok(paths) => paths,
             Err(error) => {
-                complain(&format_args!("{}: {error}", directory.display()));
-                self.failed = self.failed.or(Some(Exit::of(&error)));
+                self.failure(&format_args!("{}: {error}", directory.display()), &error);
                 return;
             }
         };
