@@ -27,7 +27,7 @@ use command::{Directory, bounded, ends_with, good, outlive, run};
 
 #[test]
 fn child_entry() {
-    process::as_child(&[("hold", hold), ("pump", pump), ("stay", stay)]);
+    process::as_child(&[("hold", hold), ("pump", pump), ("stay", stay), ("alone", alone)]);
 }
 
 fn join(address: &str, temporary: bool) -> spsc::Ring<u64> {
@@ -382,6 +382,34 @@ fn reap_recovers_the_dead_and_removes_what_only_they_used() {
     let said = good(&["reap", directory.path()]);
     assert_eq!(said, format!("{used}: 1 dead attachment recovered, removed\n"));
     assert_eq!(report(&["ls", directory.path()]).len(), 1);
+}
+
+/// On a machine without any other segments.
+#[test]
+fn reap_without_directories_finds_all_memory() {
+    if let Some(mut child) = Child::start_with_memory_of_its_own("alone", &[]) {
+        child.succeeds();
+    }
+}
+
+fn alone(_: &[String]) {
+    assert_eq!(good(&["ls"]), "");
+    let (posix, sysv) = ("shm:left", "sysv:0x6f75746c");
+    let (stays, _alive) = ("shm:stays", holder("shm:stays", "temporary"));
+    let mut dead = [posix, sysv].map(|address| holder(address, "temporary"));
+    dead.iter_mut().for_each(Child::kill);
+    let addresses = || -> Vec<String> {
+        report(&["ls"]).iter().map(|one| one["address"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(addresses(), [posix, stays, sysv]);
+    assert_eq!(report(&["show", sysv])[0]["attachments"][0]["alive"], false);
+    let reaped = [posix, sysv].map(|address| format!("{address}: 1 dead attachment recovered, removed\n"));
+    assert_eq!(good(&["reap"]), reaped.concat());
+    assert_eq!((addresses().as_slice(), good(&["reap"]).as_str()), (&[stays.to_owned()][..], ""));
+    Segment::create(sysv, 1 << 18).unwrap();
+    assert_eq!(addresses(), [stays, sysv]);
+    assert_eq!(good(&["rm", sysv, stays]), "");
+    assert_eq!(good(&["ls", "--all"]), "");
 }
 
 #[test]

@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 mod common;
 use common::Name;
 use common::process::{Random, soon};
+use common::sysv::Key;
 
 #[path = "common/command.rs"]
 mod command;
@@ -165,6 +166,13 @@ fn killed_and_resumed_it_is_exact_in_shared_memory() {
 fn killed_and_resumed_it_is_exact_in_a_file() {
     let name = Name::file("transfer");
     kills_and_resumes("file", &name.address());
+}
+
+#[test]
+fn killed_and_resumed_it_is_exact_in_system_v_memory() {
+    let key = Key::new();
+    kills_and_resumes("sysv", &key.address());
+    assert!(key.is_clean());
 }
 
 /// A command with a pipe for one of its ends.

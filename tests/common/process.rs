@@ -92,9 +92,19 @@ impl Child {
 
     /// Starts one in a pid namespace of its own. `None`, and a visible word, where that is not allowed.
     pub fn start_in_a_pid_namespace(role: &str, args: &[&str]) -> Option<Self> {
-        let as_root = ["unshare", "--pid", "--fork", "--kill-child"];
-        let as_user = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"];
-        for tool in [&as_root[..], &as_user] {
+        Self::start_in("pid namespace", &["--pid", "--fork", "--kill-child"], &[], role, args)
+    }
+
+    /// Starts one that finds no shared memory of others, POSIX or System V. `None`, and a visible word, where that is
+    /// not allowed.
+    pub fn start_with_memory_of_its_own(role: &str, args: &[&str]) -> Option<Self> {
+        let mounted = ["sh", "-c", r#"mount -t tmpfs tmpfs /dev/shm && exec "$0" "$@""#];
+        Self::start_in("ipc and mount namespace", &["--ipc", "--mount"], &mounted, role, args)
+    }
+
+    fn start_in(what: &str, namespaces: &[&str], then: &[&str], role: &str, args: &[&str]) -> Option<Self> {
+        for user in [&[][..], &["--user", "--map-root-user"]] {
+            let tool = [&["unshare"], user, namespaces, then].concat();
             let mut probe = Command::new(tool[0]);
             probe
                 .args(&tool[1..])
@@ -103,10 +113,10 @@ impl Child {
                 .stdout(Stdio::null())
                 .stderr(Stdio::null());
             if probe.status().is_ok_and(|status| status.success()) {
-                return Some(Self::start_by(tool, role, args));
+                return Some(Self::start_by(&tool, role, args));
             }
         }
-        visibly("NOT TESTED: no new pid namespace is allowed here");
+        visibly(&format!("NOT TESTED: no new {what} is allowed here"));
         None
     }
 
