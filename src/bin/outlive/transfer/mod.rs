@@ -24,7 +24,7 @@ use std::thread::sleep;
 use indicatif::{ProgressBar, ProgressStyle};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use outlive::ring::stream;
-use outlive::{Address, Error, Segment};
+use outlive::{Address, Error, Owner, Segment};
 
 use crate::exit::{Exit, Failure};
 use crate::{Outcome, size, time};
@@ -223,6 +223,11 @@ impl AsFd for Named {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
+}
+
+/// Whether the last holder of a role is dead: it has the role still, or somebody has noted the death.
+fn has_died(segment: &Segment, holder: Option<Owner>, noted: Option<Owner>) -> bool {
+    noted.is_some() || holder.is_some_and(|owner| segment.is_dead(owner))
 }
 
 /// Whether a descriptor has nothing, or takes nothing, at this moment.

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use nix::poll::PollFlags;
+use outlive::Segment;
 use outlive::ring::Stats;
 use outlive::ring::stream::{Reader, Ring};
-use outlive::{Owner, Segment};
 
-use super::{Common, Kept, Named, is_not_ready, progress};
+use super::{Common, Kept, Named, has_died, is_not_ready, progress};
 use crate::exit::{Exit, Failure};
 use crate::{Outcome, size};
 
@@ -55,11 +55,8 @@ fn receive(arguments: &Arguments, segment: &Segment, ring: &Ring, output: &mut N
         let taken = common.timeout.map_or_else(|| ring.reader(), |timeout| ring.reader_timeout(timeout));
         common.role("receiver", taken, true)?
     } else {
-        let is_dead = |role: Option<Owner>, noted: Option<Owner>| {
-            noted.is_some() || role.is_some_and(|owner| segment.is_dead(owner))
-        };
-        let sender_died = is_dead(before.sender, before.sender_died);
-        let receiver_died = is_dead(before.receiver, before.receiver_died);
+        let sender_died = has_died(segment, before.sender, before.sender_died);
+        let receiver_died = has_died(segment, before.receiver, before.receiver_died);
         let gave_up = before.receiver_closed && (before.depth > 0 || sender_died);
         common.refuse_remains("receiver", before.received, receiver_died || gave_up)?;
         common.role("receiver", ring.try_reader(), false)?

@@ -11,7 +11,7 @@ use outlive::Segment;
 use outlive::ring::Stats;
 use outlive::ring::stream::{Ring, Writer};
 
-use super::{Common, Kept, Named, is_not_ready, progress};
+use super::{Common, Kept, Named, has_died, is_not_ready, progress};
 use crate::exit::{Exit, Failure};
 use crate::{Outcome, size};
 
@@ -68,7 +68,7 @@ fn send(
         let taken = common.timeout.map_or_else(|| ring.writer(), |timeout| ring.writer_timeout(timeout));
         common.role("sender", taken, true)?
     } else {
-        let died = before.sender_died.is_some() || before.sender.is_some_and(|owner| segment.is_dead(owner));
+        let died = has_died(segment, before.sender, before.sender_died);
         common.refuse_remains("sender", before.sent, died)?;
         common.role("sender", ring.try_writer(), false)?
     };
@@ -159,8 +159,7 @@ fn until_received(arguments: &Arguments, segment: &Segment, ring: &Ring) -> Outc
         if now.received == now.sent && now.receiver_closed {
             return Ok(Ok(()));
         }
-        let died = now.receiver_died.is_some() || now.receiver.is_some_and(|owner| segment.is_dead(owner));
-        if !arguments.resume && died {
+        if !arguments.resume && has_died(segment, now.receiver, now.receiver_died) {
             let what = format!("`{}`: the receiver died", arguments.common.name);
             return Err(Failure::new(Exit::PeerDied, what).into());
         }
