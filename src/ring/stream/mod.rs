@@ -72,8 +72,10 @@
 //!             peer's role, verdict (is it dead?), then its position once more: what it did before it ended is not lost
 //! ```
 //! **Parts.** One commit of all that fits would make the two sides take turns: one copies while the other waits. In parts
-//! of a quarter of the ring, 4 KiB to 64 KiB, they work at the same time, a part apart. Of those who sleep, the
-//! first part wakes one, and the later ones find nobody to wake.
+//! of a quarter of the ring, 4 KiB to 64 KiB, they work at the same time, a part apart. The first part wakes a peer that
+//! sleeps, and the later ones find nobody to wake. A peer that is much faster sleeps again after each part: one wake-up for
+//! 64 KiB at most. To wake it later, when half of the ring is free, would save some of them, and keep it asleep for
+//! a slice whenever this end stops to read in between.
 //!
 //! **Closing, forks.** As in [`spsc`](super::spsc).
 //!
@@ -96,6 +98,13 @@
 //! | either, with its role                      | OPEN, of the dead     | peer, successor, sweep | `BrokenPipe`, or taken over        |
 //! | either, while it sleeps                    | W                     | its peer           | one vain wake                          |
 //! | whoever closes, before its alarm           | CLOSED                | peer               | seen when it is stuck, or after a slice |
+//!
+//! # Speed
+//! Two processes on two processors with 2 MiB of second-level cache each, 64 KiB a call, GB/s in one run: a pipe 1.8, a
+//! UNIX stream socket 4.3; this through 64 KiB 6.9, 256 KiB 11, 1 MiB 12, 4 MiB 14, 8 MiB 17, 32 MiB 14. So bytes go fastest
+//! when they have left the writer's cache before the reader comes. Parts of 8 to 128 KiB differ by less than runs do.
+//! `fill_from` a cached file and `drain_to` /dev/null take 0.22 to 0.25 of `cat FILE | cat > /dev/null` through 256 KiB,
+//! 0.3 through 1 MiB, 0.35 through 4 MiB: there is one copy only, and it stays in the cache.
 //!
 //! # Limits
 //! No more than 2^31 bytes at a time. No asynchronous transfer: when a call returns, nobody is under way in the ring. No
