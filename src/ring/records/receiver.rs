@@ -73,7 +73,7 @@ impl<M: Trust> Receiver<M> {
     /// after it takes the record along. To commit when the work is done, see [`try_read`](Self::try_read).
     ///
     /// # Errors
-    /// Then `into` is as it was.
+    /// Then `into` is as it was (unless `testing::kill` came in between).
     /// * `Empty`.
     /// * `Closed`: the sender has closed, and everything was received.
     /// * `PeerDied`: the sender is dead, and everything that it committed was received. Found by the second look at the
@@ -119,8 +119,7 @@ impl<M: Trust> Receiver<M> {
     fn recv_one(&mut self, into: &mut Vec<u8>, waiting: Waiting) -> Result<usize, RecvError> {
         let frame = self.frame(waiting)?;
         self.area.read_to(frame.bytes, frame.len, into);
-        self.release(frame);
-        Ok(frame.len)
+        if self.release(frame) { Ok(frame.len) } else { Err(self.end.gone().into()) }
     }
 
     /// The next record.

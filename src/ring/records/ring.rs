@@ -227,7 +227,7 @@ impl<M: Trust> Ring<M> {
     fn take<S: Side>(&self, patience: Patience) -> Result<(End<S>, u64)> {
         let first = self.area.base(&self.object, &self.plan)?;
         let end = End::<S>::take(&self.object, self.plan.capacity, (first, 1), patience)?;
-        end.resume_count(WORD)
+        end.without_look_ahead().resume_count(WORD)
     }
 
     /// What peers may write, for tests.

@@ -110,8 +110,7 @@ impl<M: Trust> Sender<M> {
         let room = self.room(record.len(), waiting)?;
         self.area.put(room.bytes(), record);
         self.set_headers(room, record.len());
-        self.publish(room, record.len());
-        Ok(())
+        if self.publish(room, record.len()) { Ok(()) } else { Err(self.end.gone().into()) }
     }
 
     /// Room for a record of `len` bytes.
