@@ -75,6 +75,50 @@ fn values_are_behind_the_position_that_names_them() {
     assert!(iterations > 600, "{iterations}");
 }
 
+/// Whoever has closed and detached is dead to all others: the receiver must not take the one for the other.
+#[test]
+fn who_closes_and_goes_has_not_died() {
+    let iterations = explore(3, || {
+        let ([first, second], _ring, sender, mut receiver) = pair(2);
+        let going = thread::spawn(move || {
+            sender.close();
+            drop(second);
+        });
+        for _ in 0..2 {
+            let seen = receiver.try_recv();
+            assert!(matches!(seen, Err(RecvError::Empty | RecvError::Closed)), "{seen:?}");
+        }
+        going.join().unwrap();
+        assert_eq!(receiver.try_recv(), Err(RecvError::Closed));
+        drop(first);
+    });
+    assert!(iterations > 10, "{iterations}");
+}
+
+/// Whoever has resigned and gone is missed by nobody; nor is who has a successor.
+#[test]
+fn who_resigns_and_goes_has_not_died() {
+    let iterations = explore(3, || {
+        let ([_first, second], ring, mut sender, mut receiver) = pair(2);
+        let going = thread::spawn(move || {
+            sender.try_send(0).unwrap();
+            sender.resign();
+            drop(second);
+        });
+        let mut next = 0;
+        for _ in 0..2 {
+            match receiver.try_recv() {
+                Ok(n) => next = n + 1,
+                Err(error) => assert_eq!(error, RecvError::Empty),
+            }
+        }
+        going.join().unwrap();
+        assert_eq!(drain(&mut receiver, next), 1);
+        assert_eq!(ring.try_sender().unwrap().position(), 1);
+    });
+    assert!(iterations > 10, "{iterations}");
+}
+
 /// The same race, by slices and grants on one side, by items on the other; both cross the last slot of the ring.
 #[test]
 fn batches_are_behind_the_position_that_names_them() {

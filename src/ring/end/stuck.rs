@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::error::{Fault, RecvError, SendError};
-use crate::ring::lease::{State, Word};
+use crate::ring::lease::State;
 use crate::ring::position::is_plausible;
 use crate::ring::wait::{Slices, Spins, Wait};
 use crate::segment::Owner;
@@ -69,6 +69,9 @@ enum Ask {
 /// How long an operation that does not wait may see the same before it asks for a verdict.
 const PATIENCE: Duration = Duration::from_millis(10);
 
+/// How often a role may change under a look at it, before the next look is left to the next operation, or slice.
+const CHANGES: u32 = 4;
+
 /// Whether to wait for the first slot, and how long.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::ring) enum Waiting {
@@ -116,8 +119,7 @@ impl<S: Side> End<S> {
             return Ok(ready);
         }
         // First the verdict, then the position once more: what the peer did before it ended is not lost.
-        let role = S::peer_role(self.header()).look();
-        let Some(verdict) = self.verdict(role, ask)? else { return Err(Stuck::Yet) };
+        let Some(verdict) = self.verdict(ask)? else { return Err(Stuck::Yet) };
         match self.reload()? {
             ready if ready >= self.need => Ok(ready),
             _ => Err(verdict),
@@ -137,17 +139,30 @@ impl<S: Side> End<S> {
     }
 
     /// What there is to say about a peer that does not go on. `None`: nothing, it may yet.
-    fn verdict(&mut self, role: Word, ask: Ask) -> Result<Option<Stuck>, Fault> {
-        Ok(match role.state() {
-            None => return Err(Fault::Corrupt { what: "the state of a role is none", at: self.object.at() }),
-            Some(State::Closed) => Some(Stuck::Closed),
-            Some(State::Open(_) | State::Died(_)) if self.succeeded => None,
-            Some(State::Died(owner)) => Some(Stuck::Died(owner)),
-            Some(State::Open(owner)) if self.may_ask(ask) && self.attached().is_dead(owner)? => {
-                Some(Stuck::Died(owner))
+    fn verdict(&mut self, ask: Ask) -> Result<Option<Stuck>, Fault> {
+        let mut role = S::peer_role(self.header()).look();
+        for _ in 0..CHANGES {
+            let owner = match role.state() {
+                None => {
+                    let what = "the state of a role is none";
+                    return Err(Fault::Corrupt { what, at: self.object.at() });
+                }
+                Some(State::Closed) => return Ok(Some(Stuck::Closed)),
+                Some(State::Open(_) | State::Died(_)) if self.succeeded => return Ok(None),
+                Some(State::Died(owner)) => return Ok(Some(Stuck::Died(owner))),
+                Some(State::Open(owner)) => owner,
+                Some(State::Vacant) => return Ok(None),
+            };
+            if !self.may_ask(ask) || !self.attached().is_dead(owner)? {
+                return Ok(None);
             }
-            Some(State::Vacant | State::Open(_)) => None,
-        })
+            // All that it did is visible now: it may have closed, or resigned, before it went; or it has a successor.
+            let then = core::mem::replace(&mut role, S::peer_role(self.header()).look());
+            if role == then {
+                return Ok(Some(Stuck::Died(owner)));
+            }
+        }
+        Ok(None)
     }
 
     fn may_ask(&mut self, ask: Ask) -> bool {
