@@ -9,6 +9,7 @@
 
 mod common;
 use common::process::{self, Child, say};
+use nix::sys::prctl::set_pdeathsig;
 
 #[path = "conformance/attachments.rs"]
 mod attachments;
@@ -20,16 +21,28 @@ mod creation;
 mod deaths;
 #[path = "conformance/forks.rs"]
 mod forks;
+#[path = "conformance/hardships.rs"]
+mod hardships;
 #[path = "conformance/kills.rs"]
 mod kills;
 #[path = "conformance/names.rs"]
 mod names;
 #[path = "conformance/objects.rs"]
 mod objects;
+#[path = "conformance/observers.rs"]
+mod observers;
 #[path = "conformance/peer.rs"]
 mod peer;
+#[path = "conformance/records.rs"]
+mod records;
 #[path = "conformance/rings.rs"]
 mod rings;
+#[path = "conformance/streams.rs"]
+mod streams;
+#[path = "conformance/sysv.rs"]
+mod sysv;
+#[path = "conformance/turmoil.rs"]
+mod turmoil;
 
 use backend::{Backend, Feature};
 
@@ -47,6 +60,7 @@ macro_rules! with_promises {
             creation::features_tell_the_truth [];
             creation::create_is_exclusive [Name];
             creation::open_finds_what_open_or_create_has_made [Name];
+            creation::of_many_that_come_at_once_one_creates [Creates Name Processes];
             creation::sizes_are_rounded_up_and_refused_with_a_reason [];
             creation::what_does_not_fit_leaves_nothing_behind [];
             creation::a_new_segment_introduces_itself [];
@@ -60,6 +74,17 @@ macro_rules! with_promises {
             attachments::another_process_is_listed_until_it_detaches [Processes];
             rings::one_ring_connects_two_processes [Processes];
             rings::values_are_written_and_read_in_place_by_two_processes [Processes];
+            streams::a_stream_arrives_in_order_and_ends [Processes];
+            streams::what_a_dead_writer_committed_is_read_and_nothing_else [];
+            streams::what_a_dead_reader_had_not_released_is_read_again [];
+            streams::a_stream_survives_its_writers_and_readers [Processes];
+            streams::files_are_copied_exactly_whoever_is_killed [Processes];
+            records::records_arrive_whole_and_in_order [Processes];
+            records::the_longest_record_fits_and_no_longer_one [Processes];
+            records::records_lie_in_one_piece_in_a_trusted_segment [Processes];
+            records::what_a_dead_sender_committed_arrives_whole [];
+            records::what_a_dead_receiver_had_not_released_arrives_again [];
+            records::records_survive_their_senders_and_receivers [Processes];
             deaths::the_killed_are_dead_and_their_rows_are_used_again [];
             deaths::the_openings_of_the_dead_are_closed [];
             deaths::what_a_dead_sender_committed_arrives_and_nothing_else [];
@@ -67,20 +92,38 @@ macro_rules! with_promises {
             deaths::a_stream_of_numbers_survives_its_senders [];
             deaths::whose_every_row_is_dead_can_still_be_attached [];
             deaths::a_zombie_is_dead_and_a_stopped_process_is_not [Processes];
+            deaths::the_killed_are_dead_though_their_forked_children_live [Processes];
+            deaths::after_exec_the_attachment_is_dead_though_the_process_lives [Processes];
             deaths::another_pid_namespace_changes_nothing [Processes];
             forks::in_a_forked_child_every_handle_refuses [];
             forks::a_forked_child_attaches_for_itself [Processes];
             names::a_temporary_segment_goes_with_its_last_attachment [Temporary];
-            names::a_temporary_segment_of_the_dead_goes_with_the_next_one [Temporary];
+            names::a_temporary_segment_of_the_dead_goes_with_the_next_one [Name Temporary];
             names::those_who_are_attached_keep_what_is_unlinked [Name];
             names::a_foreign_object_is_refused_and_left_alone [Content];
+            names::what_was_truncated_is_refused_and_left_alone [Content Truncation];
             names::each_constant_of_the_header_is_checked [Content];
             names::the_mode_is_what_was_asked_for [Mode];
             names::another_user_is_denied [Mode];
+            observers::an_observer_sees_everything_and_changes_nothing [Observers];
+            observers::an_observer_is_refused_what_would_write [Observers];
+            observers::nobody_waits_for_an_observer [Observers];
+            observers::a_snapshot_is_equal_and_can_be_drained [];
+            observers::flush_changes_nothing [];
+            turmoil::those_who_come_and_go_are_not_disturbed_by_the_killed [Processes];
+            turmoil::a_busy_segment_can_be_copied_and_disturbs_nobody [Processes];
+            turmoil::whatever_word_is_overwritten_nobody_faults [Content];
+            hardships::without_descriptors_nothing_is_half_done [Processes];
+            hardships::without_address_space_nothing_is_half_done [Processes];
+            hardships::a_creation_that_fails_half_way_leaves_nothing [Creates Processes];
+            hardships::closed_descriptors_take_nobodys_life [Processes];
             kills::a_creator_killed_at_any_system_call_leaves_nothing_or_a_segment [Creates Processes];
             kills::who_attaches_and_is_killed_at_any_system_call_leaves_a_row_at_most [Processes];
             kills::who_detaches_and_is_killed_at_any_system_call_leaves_a_row_at_most [Processes];
-            kills::the_last_one_of_a_temporary_segment_killed_at_any_system_call_is_completed [Creates Temporary];
+            kills::who_sweeps_and_is_killed_at_any_system_call_leaves_work_not_damage [Processes];
+            kills::who_only_looks_and_is_killed_at_any_system_call_leaves_no_trace [Observers];
+            kills::who_unlinks_and_is_killed_at_any_system_call_has_done_it_or_not [Name];
+            kills::the_last_one_of_a_temporary_segment_killed_at_any_system_call_is_completed [Creates Name Temporary];
         }
     };
 }
@@ -123,8 +166,13 @@ kinds! {
     heap: backend::Heap;
     shm: backend::Named::shm();
     file: backend::Named::file();
-    memfd: backend::Memfd;
-    sysv: backend::Sysv::new();
+    memfd: backend::Memfd::default();
+    huge_memfd: backend::Memfd::of_huge_pages();
+    memfd_over_a_socket: backend::OverSocket;
+    anonymous: backend::Anonymous;
+    sysv_by_key: sysv::Keyed::by_number();
+    sysv_by_path: sysv::Keyed::by_path();
+    sysv_private: sysv::Private::default();
     shm_of_another: backend::OfAnother(backend::Named::shm());
     file_of_another: backend::OfAnother(backend::Named::file());
 }
@@ -138,7 +186,12 @@ fn child_entry() {
 /// Has one promise kept by one kind, on a stage of its own.
 fn play(kind: &str, promise: &str) {
     let mut stage = Child::start("stage", &[kind, promise]);
-    eprintln!("{}", stage.hear());
+    let result = stage.hear();
+    match result.strip_prefix("not here: ") {
+        // For all its promises, said once.
+        Some(why) if promise == PROMISES[0].name => process::visibly(&format!("NOT TESTED: {kind}: {why}")),
+        _ => eprintln!("{result}"),
+    }
     stage.succeeds();
 }
 
@@ -151,9 +204,19 @@ fn stage(args: &[String]) {
         say(&format!("does not apply: {} is without {missing:?}", args[0]));
         return;
     }
-    (promise.keep)(&*backend);
-    assert_eq!(backend.remains(), [] as [String; 0], "left behind");
-    say("kept");
+    if let Err(why) = backend.set_up() {
+        return say(&format!("not here: {why}"));
+    }
+    // The runner of tests has a thread of its own; a forked process has one. And if that is killed, here is tidied up.
+    let Some(actor) = process::fork() else {
+        process::leave(|| {
+            set_pdeathsig(process::Signal::SIGKILL).unwrap();
+            (promise.keep)(&*backend);
+            assert_eq!(backend.remains(), [] as [String; 0], "left behind");
+            say("kept");
+        })
+    };
+    actor.succeeds();
 }
 
 #[test]

@@ -86,8 +86,17 @@ impl Drop for Private {
 }
 
 fn sidecar(kind: &str) -> PathBuf {
-    let namespace = std::fs::metadata("/proc/self/ns/ipc").unwrap().ino();
-    PathBuf::from(format!("/dev/shm/outlive-sysv-{namespace}-{kind}"))
+    PathBuf::from("/dev/shm").join(prefix() + kind)
+}
+
+fn prefix() -> String {
+    format!("outlive-sysv-{}-", std::fs::metadata("/proc/thread-self/ns/ipc").unwrap().ino())
+}
+
+/// The names of all lock files in the ipc namespace of this thread.
+pub fn sidecars() -> Vec<String> {
+    let names = std::fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter_map(|name| name.into_string().ok()).filter(|name| name.starts_with(&prefix())).collect()
 }
 
 /// What the kernel lists.
@@ -96,6 +105,7 @@ pub struct Entry {
     pub key: u32,
     pub id: i32,
     pub mode: u32,
+    pub size: usize,
     pub maker: u32,
     pub attached: u64,
 }
@@ -108,6 +118,7 @@ pub fn entries() -> Vec<Entry> {
             key: u32::from_le_bytes(columns[0].parse::<i32>().unwrap().to_le_bytes()),
             id: columns[1].parse().unwrap(),
             mode: u32::from_str_radix(columns[2], 8).unwrap(),
+            size: columns[3].parse().unwrap(),
             maker: columns[4].parse().unwrap(),
             attached: columns[6].parse().unwrap(),
         }

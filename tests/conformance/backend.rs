@@ -1,14 +1,15 @@
 //! The kinds of segments: how one is made, and how others come to it.
 
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use outlive::segment::Options;
+use outlive::ptr::Offset;
+use outlive::segment::{HugePages, Options};
 use outlive::{Address, Result, Segment};
 
 use crate::common::Name;
-use crate::common::sysv::{self, Key};
 use crate::peer::Peer;
 
 /// What not every kind of segment has.
@@ -20,6 +21,8 @@ pub(crate) enum Feature {
     Name,
     /// Other processes can attach.
     Processes,
+    /// Others can attach who only look.
+    Observers,
     /// `as_fd`: all its bytes can be read through it.
     Descriptor,
     /// It can be unlinked by its last detach.
@@ -28,6 +31,8 @@ pub(crate) enum Feature {
     Mode,
     /// There can be something else at its address, with any bytes: see [`Backend::content`].
     Content,
+    /// Whoever may write it may also make it smaller.
+    Truncation,
     /// Nobody can make it smaller, whatever he may do with it otherwise.
     Sealed,
 }
@@ -40,11 +45,16 @@ pub(crate) trait Backend {
     /// What it has.
     fn features(&self) -> &'static [Feature];
 
+    /// Before the process is forked in which it is to be used. An error says why this machine has none.
+    fn set_up(&self) -> std::result::Result<(), &'static str> {
+        Ok(())
+    }
+
     /// Makes one here.
     fn create(&self, options: &Options) -> Result<Segment>;
 
-    /// For somebody who is to come to it.
-    fn invite(&self, segment: &Segment) -> Invitation;
+    /// For somebody who is to come to it, with these options.
+    fn invite_with(&self, segment: &Segment, options: Options) -> Invitation;
 
     /// Where it is, with [`Feature::Name`].
     fn address(&self) -> Address {
@@ -61,9 +71,9 @@ pub(crate) trait Backend {
         unreachable!("a promise that takes contents says so")
     }
 
-    /// What lies at its address has so many bytes from now on.
+    /// What lies at its address has so many bytes from now on, with [`Feature::Truncation`].
     fn truncate(&self, _len: u64) {
-        unreachable!("a promise that takes contents says so")
+        unreachable!("a promise that takes a truncation says so")
     }
 
     /// Its permission bits, with [`Feature::Mode`].
@@ -98,6 +108,29 @@ pub(crate) trait Backend {
         self.create(&Segment::options().size(1 << 16)).unwrap()
     }
 
+    /// For somebody who is to come to it.
+    fn invite(&self, segment: &Segment) -> Invitation {
+        self.invite_with(segment, Segment::options())
+    }
+
+    /// For somebody who only looks, with [`Feature::Observers`].
+    fn observe(&self, segment: &Segment) -> Invitation {
+        self.invite_with(segment, Segment::options().read_only(true))
+    }
+
+    /// All of its bytes, as far as others see them.
+    fn bytes(&self, segment: &Segment) -> Vec<u8> {
+        let Some(fd) = segment.as_fd() else {
+            // Without the tables, in which offsets do not end.
+            let first = segment.objects().unwrap().iter().map(|object| object.at).min().unwrap();
+            let places = (first..segment.size()).step_by(8).map(Offset::<u64>::new);
+            return places.flat_map(|at| segment.resolve(at).unwrap().read().to_le_bytes()).collect();
+        };
+        let mut bytes = vec![0; usize::try_from(segment.size()).unwrap()];
+        fs::File::from(fd.try_clone_to_owned().unwrap()).read_exact_at(&mut bytes, 0).unwrap();
+        bytes
+    }
+
     /// A further attachment, as another one's who comes.
     fn join(&self, segment: &Segment) -> Result<Segment> {
         self.invite(segment)()
@@ -116,7 +149,7 @@ impl Backend for Heap {
         options.heap()
     }
 
-    fn invite(&self, segment: &Segment) -> Invitation {
+    fn invite_with(&self, segment: &Segment, _: Options) -> Invitation {
         let segment = segment.clone();
         Box::new(move || segment.attach())
     }
@@ -137,17 +170,19 @@ impl Named {
 
 impl Backend for Named {
     fn features(&self) -> &'static [Feature] {
-        use Feature::{Content, Creates, Descriptor, Mode, Name, Processes, Temporary};
-        &[Creates, Name, Processes, Descriptor, Temporary, Mode, Content]
+        use Feature::{
+            Content, Creates, Descriptor, Mode, Name, Observers, Processes, Temporary, Truncation,
+        };
+        &[Creates, Name, Processes, Observers, Descriptor, Temporary, Mode, Content, Truncation]
     }
 
     fn create(&self, options: &Options) -> Result<Segment> {
         options.create(self.0.address())
     }
 
-    fn invite(&self, _: &Segment) -> Invitation {
+    fn invite_with(&self, _: &Segment, options: Options) -> Invitation {
         let address = self.0.address();
-        Box::new(move || Segment::open(address))
+        Box::new(move || options.open(address))
     }
 
     fn address(&self) -> Address {
@@ -159,7 +194,10 @@ impl Backend for Named {
     }
 
     fn replace_content(&self, bytes: &[u8]) {
-        fs::write(self.0.path(), bytes).unwrap();
+        // In place, where it has that length.
+        let file = fs::File::options().write(true).create(true).truncate(false).open(self.0.path()).unwrap();
+        file.set_len(bytes.len() as u64).unwrap();
+        file.write_all_at(bytes, 0).unwrap();
     }
 
     fn truncate(&self, len: u64) {
@@ -196,72 +234,86 @@ fn names_like(path: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// System V shared memory.
-pub(crate) struct Sysv(Key);
+/// What each memfd has.
+const MEMFD: &[Feature] =
+    &[Feature::Creates, Feature::Processes, Feature::Observers, Feature::Descriptor, Feature::Sealed];
 
-impl Sysv {
-    pub(crate) fn new() -> Self {
-        Self(Key::new())
+/// A descriptor, which others inherit.
+#[derive(Default)]
+pub(crate) struct Memfd {
+    pages: HugePages,
+}
+
+impl Memfd {
+    pub(crate) fn of_huge_pages() -> Self {
+        Self { pages: HugePages::Mb2 }
     }
 }
 
-impl Backend for Sysv {
+impl Backend for Memfd {
     fn features(&self) -> &'static [Feature] {
-        &[Feature::Creates, Feature::Name, Feature::Processes, Feature::Temporary, Feature::Mode]
+        MEMFD
+    }
+
+    fn set_up(&self) -> std::result::Result<(), &'static str> {
+        let free = || fs::read_to_string("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages").ok();
+        // As many as the tests take that run at once.
+        if self.pages == HugePages::No || free().is_some_and(|free| free.trim().parse::<u32>().unwrap() >= 32)
+        {
+            return Ok(());
+        }
+        Err("fewer than 32 huge pages are free (vm.nr_hugepages)")
+    }
+
+    fn granule(&self) -> usize {
+        if self.pages == HugePages::No { 4096 } else { 2 << 20 }
     }
 
     fn create(&self, options: &Options) -> Result<Segment> {
-        options.create(self.0.address())
+        options.clone().huge_pages(self.pages).memfd("conformance")
     }
 
-    fn invite(&self, _: &Segment) -> Invitation {
-        let address = self.0.address();
-        Box::new(move || Segment::open(address))
-    }
-
-    fn address(&self) -> Address {
-        self.0.address()
-    }
-
-    fn mode(&self) -> u32 {
-        let entries = sysv::entries();
-        entries.iter().find(|entry| entry.key == self.0.number()).unwrap().mode
-    }
-
-    fn remains(&self) -> Vec<String> {
-        // A lock file alone is something, too.
-        let what = format!("id {:?}, lock file {}", self.0.id(), self.0.sidecar().exists());
-        if self.0.is_clean() { Vec::new() } else { vec![what] }
-    }
-
-    fn remove(&self) {
-        if let Some(id) = self.0.id() {
-            sysv::remove(id);
-        }
-        let _ = fs::remove_file(self.0.sidecar());
+    fn invite_with(&self, segment: &Segment, options: Options) -> Invitation {
+        let fd = segment.as_fd().unwrap().try_clone_to_owned().unwrap();
+        Box::new(move || options.from_fd(fd))
     }
 }
 
-/// A descriptor, which others inherit.
-pub(crate) struct Memfd;
+/// The same, handed over through a UNIX socket.
+pub(crate) struct OverSocket;
 
-impl Backend for Memfd {
+impl Backend for OverSocket {
+    fn features(&self) -> &'static [Feature] {
+        MEMFD
+    }
+
+    fn create(&self, options: &Options) -> Result<Segment> {
+        Memfd::default().create(options)
+    }
+
+    fn invite_with(&self, segment: &Segment, options: Options) -> Invitation {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        segment.send_over(&ours).unwrap();
+        Box::new(move || options.receive_over(&theirs))
+    }
+}
+
+/// For forked children, who know their parent's handle.
+pub(crate) struct Anonymous;
+
+impl Backend for Anonymous {
     fn features(&self) -> &'static [Feature] {
         &[Feature::Creates, Feature::Processes, Feature::Descriptor, Feature::Sealed]
     }
 
     fn create(&self, options: &Options) -> Result<Segment> {
-        options.memfd("conformance")
+        options.anonymous()
     }
 
-    fn invite(&self, segment: &Segment) -> Invitation {
-        let fd = descriptor(segment);
-        Box::new(move || Segment::options().from_fd(fd))
+    fn invite_with(&self, segment: &Segment, _: Options) -> Invitation {
+        let segment = segment.clone();
+        Box::new(move || segment.attach())
     }
-}
-
-fn descriptor(segment: &Segment) -> OwnedFd {
-    segment.as_fd().unwrap().as_fd().try_clone_to_owned().unwrap()
 }
 
 /// One with a name that another process creates and leaves to this one.
@@ -289,8 +341,8 @@ impl Backend for OfAnother {
         result
     }
 
-    fn invite(&self, segment: &Segment) -> Invitation {
-        self.0.invite(segment)
+    fn invite_with(&self, segment: &Segment, options: Options) -> Invitation {
+        self.0.invite_with(segment, options)
     }
 
     fn address(&self) -> Address {

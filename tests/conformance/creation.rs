@@ -20,6 +20,7 @@ pub(crate) fn features_tell_the_truth(backend: &dyn Backend) {
         });
         alone.ends();
     }
+    assert!(!(backend.has(Feature::Sealed) && backend.has(Feature::Truncation)));
     // Without the seal, an attempt would succeed, and the next access fault.
     let seals = segment.as_fd().map(|fd| fcntl(fd, FcntlArg::F_GET_SEALS).map(SealFlag::from_bits_truncate));
     let sealed = seals.is_some_and(|seals| seals.is_ok_and(|seals| seals.contains(SealFlag::F_SEAL_SHRINK)));
@@ -28,8 +29,9 @@ pub(crate) fn features_tell_the_truth(backend: &dyn Backend) {
         let file = std::fs::File::from(segment.as_fd().unwrap().try_clone_to_owned().unwrap());
         assert!(file.set_len(4096).is_err());
     }
-    assert_eq!(!backend.remains().is_empty(), backend.has(Feature::Name), "{:?}", backend.remains());
-    for feature in [Feature::Temporary, Feature::Mode, Feature::Content] {
+    let stays = backend.has(Feature::Name) || backend.has(Feature::Temporary);
+    assert_eq!(!backend.remains().is_empty(), stays, "{:?}", backend.remains());
+    for feature in [Feature::Mode, Feature::Content] {
         assert!(!backend.has(feature) || backend.has(Feature::Name), "{feature:?}, of what has no name");
     }
     drop(segment);
@@ -83,6 +85,47 @@ pub(crate) fn open_finds_what_open_or_create_has_made(backend: &dyn Backend) {
     Segment::unlink(&address).unwrap();
     assert!(not_found(Segment::open(&address).map(drop)));
     assert!(not_found(Segment::unlink(&address)));
+}
+
+pub(crate) fn of_many_that_come_at_once_one_creates(backend: &dyn Backend) {
+    const MANY: usize = 8;
+    for round in 0..6 {
+        let mut many: Vec<Peer> = (0..MANY)
+            .map(|_| {
+                Peer::start_at_home(|line| {
+                    line.hear();
+                    let segment = Segment::open_or_create(backend.address(), 1 << 16).unwrap();
+                    let counter =
+                        Object::<AtomicU64>::open_or_create(&segment, "counter", AtomicU64::default).unwrap();
+                    counter.fetch_add(1, Ordering::Relaxed);
+                    line.say(segment.created());
+                    line.hear();
+                })
+            })
+            .collect();
+        for peer in &mut many {
+            peer.line.say("go");
+        }
+        // In every other round one of them is killed meanwhile.
+        if round % 2 == 1 {
+            many.remove(round % MANY).kill();
+        }
+        let created = many.iter_mut().filter_map(|peer| peer.line.hear().parse::<bool>().ok());
+        let created = created.filter(|created| *created).count();
+        assert!(created == 1 || created == 0 && many.len() < MANY, "{created} have created it");
+        let segment = Segment::open(backend.address()).unwrap();
+        let counter = Object::<AtomicU64>::open(&segment, "counter").unwrap().load(Ordering::Relaxed);
+        assert!((many.len() as u64..=MANY as u64).contains(&counter), "{counter} are in");
+        assert_eq!(segment.attachments().unwrap().iter().filter(|each| each.alive).count(), many.len() + 1);
+        for mut peer in many {
+            peer.line.say("leave");
+            peer.ends();
+        }
+        segment.sweep().unwrap();
+        assert_eq!(segment.attachments().unwrap().len(), 1);
+        drop(segment);
+        backend.remove();
+    }
 }
 
 pub(crate) fn sizes_are_rounded_up_and_refused_with_a_reason(backend: &dyn Backend) {

@@ -1,5 +1,8 @@
 //! What the dead leave behind.
 
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
 use nix::sched::{CloneFlags, unshare};
 use outlive::atomic::{AtomicU64, Ordering};
 use outlive::error::{RecvError, SendError};
@@ -8,7 +11,9 @@ use outlive::ring::spsc::Ring;
 use outlive::{Error, Owner, Segment};
 
 use crate::backend::{Backend, Feature};
-use crate::common::process::{Signal, soon, state_of, visibly};
+use crate::common::process::{
+    Signal, Stranger, fork, leave, sleep_for_ever, sleep_for_ever_with, soon, state_of, visibly,
+};
 use crate::peer::{Peer, Victim, find, sleeper};
 
 /// It is dead, shown as dead, recovered once, and gone.
@@ -216,6 +221,53 @@ pub(crate) fn a_zombie_is_dead_and_a_stopped_process_is_not(backend: &dyn Backen
     peer.signal(Signal::SIGKILL);
     assert!(soon(|| state_of(peer.pid()) == Some('Z')));
     is_dead_and_recovered(&segment, owner);
+    drop((peer, segment));
+    backend.remove();
+}
+
+pub(crate) fn the_killed_are_dead_though_their_forked_children_live(backend: &dyn Backend) {
+    Stranger::adopt_orphans();
+    let segment = backend.create(&Segment::options().rows(2)).unwrap();
+    for _ in 0..2 {
+        let mut peer = Peer::start(backend, &segment, |segment, line| {
+            let ring = Ring::<u64>::open_or_create(&segment, "ring", 8).unwrap();
+            let roles = (ring.try_sender().unwrap(), ring.try_receiver().unwrap());
+            let Some(child) = fork() else { leave(|| sleep_for_ever()) };
+            line.say(child.abandon());
+            sleep_for_ever_with((segment, roles))
+        });
+        let orphan = Stranger::new(&peer.line.hear());
+        let me = segment.owner();
+        let owner = find(&segment, |each| each.owner != me).unwrap().owner;
+        assert!(!segment.is_dead(owner));
+        peer.kill();
+        is_dead_and_recovered(&segment, owner);
+        assert!(orphan.lives());
+        drop(backend.join(&segment).unwrap());
+        let ring = Ring::<u64>::open(&segment, "ring").unwrap();
+        assert!(ring.try_sender().is_ok() && ring.try_receiver().is_ok());
+    }
+    drop(segment);
+    backend.remove();
+}
+
+pub(crate) fn after_exec_the_attachment_is_dead_though_the_process_lives(backend: &dyn Backend) {
+    let segment = backend.segment();
+    let mut peer = Peer::start(backend, &segment, |segment, line| {
+        let _words = Object::<AtomicU64>::create(&segment, "words", AtomicU64::default).unwrap();
+        line.say("ready");
+        line.hear();
+        panic!("{}", Command::new("/bin/sleep").arg("60").exec());
+    });
+    assert_eq!(peer.line.hear(), "ready");
+    let me = segment.owner();
+    let owner = find(&segment, |each| each.owner != me).unwrap().owner;
+    assert!(!segment.is_dead(owner));
+    peer.line.say("change");
+    assert!(soon(|| segment.is_dead(owner)));
+    is_dead_and_recovered(&segment, owner);
+    assert!(matches!(state_of(peer.pid()), Some('R' | 'S' | 'D')));
+    assert_eq!(segment.objects().unwrap()[0].openers, 0);
     drop((peer, segment));
     backend.remove();
 }

@@ -28,7 +28,9 @@ pub(crate) fn a_temporary_segment_goes_with_its_last_attachment(backend: &dyn Ba
     peer.line.say("leave");
     peer.ends();
     assert!(!exists());
-    assert!(matches!(Segment::open(backend.address()), Err(Error::NotFound { .. })));
+    if backend.has(Feature::Name) {
+        assert!(matches!(Segment::open(backend.address()), Err(Error::NotFound { .. })));
+    }
 }
 
 pub(crate) fn a_temporary_segment_of_the_dead_goes_with_the_next_one(backend: &dyn Backend) {
@@ -93,7 +95,8 @@ pub(crate) fn a_foreign_object_is_refused_and_left_alone(backend: &dyn Backend) 
         for refused in refusals {
             assert!(matches!(refused, Err(Error::Foreign { .. })), "{refused:?}");
         }
-        assert!(matches!(backend.create(&Segment::options()), Err(Error::AlreadyExists { .. })));
+        let refused = backend.create(&Segment::options());
+        assert!(matches!(refused, Err(Error::AlreadyExists { .. } | Error::Foreign { .. })), "{refused:?}");
         assert_eq!(backend.content(), content);
         backend.remove();
     }
@@ -125,8 +128,29 @@ pub(crate) fn each_constant_of_the_header_is_checked(backend: &dyn Backend) {
     }
     backend.replace_content(&good);
     drop(Segment::open(backend.address()).unwrap());
-    backend.truncate(8192);
-    assert!(matches!(Segment::open(backend.address()), Err(Error::Foreign { .. })));
+    backend.remove();
+}
+
+pub(crate) fn what_was_truncated_is_refused_and_left_alone(backend: &dyn Backend) {
+    for len in [0, 1, 4095, 4096, 8192, (1 << 16) - 1] {
+        drop(backend.segment());
+        backend.truncate(len);
+        let content = backend.content();
+        let refused = [
+            Segment::open(backend.address()),
+            Segment::options().size(1).open_or_create(backend.address()),
+            Segment::options().read_only(true).open(backend.address()),
+        ];
+        for refused in refused {
+            assert!(matches!(refused, Err(Error::Foreign { .. })), "{len} bytes: {refused:?}");
+        }
+        assert!(backend.content() == content);
+        backend.remove();
+    }
+    // What was made longer, or had been before somebody was killed: nothing lies behind the end.
+    drop(backend.segment());
+    backend.truncate(1 << 17);
+    assert_eq!(Segment::open(backend.address()).unwrap().size(), 1 << 16);
     backend.remove();
 }
 

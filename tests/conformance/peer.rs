@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use nix::sys::prctl;
@@ -25,6 +26,11 @@ impl Line {
     fn new(stream: UnixStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Self(BufReader::new(stream))
+    }
+
+    /// Of its descriptor.
+    pub(crate) fn number(&self) -> RawFd {
+        self.0.get_ref().as_raw_fd()
     }
 
     pub(crate) fn say(&mut self, what: impl std::fmt::Display) {
