@@ -28,14 +28,14 @@ const WORD: usize = size_of::<u64>();
 #[inline]
 pub(crate) fn mark(block: &mut [u8], n: u64) {
     let last = block.len() - WORD;
-    block[..WORD].copy_from_slice(&n.to_ne_bytes());
-    block[last..].copy_from_slice(&n.to_ne_bytes());
+    block[..WORD].copy_from_slice(&n.to_le_bytes());
+    block[last..].copy_from_slice(&n.to_le_bytes());
 }
 
 /// 0 if the block is marked with this number, at both ends.
 #[inline]
 pub(crate) fn difference(block: &[u8], n: u64) -> u64 {
-    let word = |at: usize| u64::from_ne_bytes(block[at..at + WORD].try_into().expect("a word"));
+    let word = |at: usize| u64::from_le_bytes(block[at..at + WORD].try_into().expect("a word"));
     (word(0) ^ n) | (word(block.len() - WORD) ^ n)
 }
 

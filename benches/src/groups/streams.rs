@@ -118,7 +118,7 @@ fn written_and_read_in_place(setup: &Setup) -> Result<f64> {
         assert_eq!(record.len(), LENGTH, "another length than was sent");
         let words = record.chunks_exact(8);
         let sum = words
-            .fold(0_u64, |sum, word| sum.wrapping_add(u64::from_ne_bytes(word.try_into().expect("8 bytes"))));
+            .fold(0_u64, |sum, word| sum.wrapping_add(u64::from_le_bytes(word.try_into().expect("8 bytes"))));
         record.release();
         sum
     };
@@ -134,7 +134,7 @@ fn written_and_read_in_place(setup: &Setup) -> Result<f64> {
                 let mut rx = link.trusted().try_receiver().expect("nobody else receives here");
                 paced(side, most, |count| {
                     for n in 0..count {
-                        let wanted = u64::from_ne_bytes([byte(n); 8]).wrapping_mul(1 << 17);
+                        let wanted = u64::from_le_bytes([byte(n); 8]).wrapping_mul(1 << 17);
                         assert_eq!(sum(&mut rx), wanted, "another record than was sent");
                     }
                 });
