@@ -163,7 +163,7 @@ impl<M: Trust> Sender<M> {
         let sent = self.end.publish_counted(room.start, n, count);
         if sent {
             self.count = count;
-            self.end.look_ahead_to_store(n); // the next one may be as long
+            self.end.look_ahead_to_store(n, 1);
         }
         sent
     }

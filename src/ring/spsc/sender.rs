@@ -16,6 +16,9 @@ use crate::trust::{Checked, Trust};
 use super::Wait;
 use super::guards::Grant;
 
+/// Messages of so many bytes cost more for their own lines than for that of the tail.
+const WIDE: usize = 32;
+
 /// The right to send, and its holder: see [`Ring::try_sender`](super::Ring::try_sender).
 ///
 /// A message is visible to the receiver before `send` returns. Dropped, or [`close`](Self::close)d, it tells the receiver
@@ -112,6 +115,9 @@ impl<T: Payload<M>, M: Trust> Sender<T, M> {
         // SAFETY: R-I2 - a slot of the ring, free and ours until the new tail is published.
         unsafe { <T as Admitted<M>>::store(&self.slots, self.end.slot(turn.position), value) };
         self.end.publish(turn);
+        if size_of::<T>() >= WIDE {
+            self.end.look_ahead_to_store(1, size_of::<T>());
+        }
     }
 
     /// Sends as many of the first `values` as there is room for, with one commit, and says how many: at least one, or all
