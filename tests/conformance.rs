@@ -112,7 +112,7 @@ macro_rules! with_promises {
             observers::flush_changes_nothing [];
             turmoil::those_who_come_and_go_are_not_disturbed_by_the_killed [Processes];
             turmoil::a_busy_segment_can_be_copied_and_disturbs_nobody [Processes];
-            turmoil::whatever_word_is_overwritten_nobody_faults [Content];
+            turmoil::whatever_word_is_overwritten_nobody_faults [Creates Content];
             hardships::without_descriptors_nothing_is_half_done [Processes];
             hardships::without_address_space_nothing_is_half_done [Processes];
             hardships::a_creation_that_fails_half_way_leaves_nothing [Creates Processes];

@@ -40,6 +40,11 @@ fn until_enough<T>(resource: Resource, from: u64, step: u64, mut work: impl FnMu
     panic!("it is never enough");
 }
 
+/// Of a limit of address space: some of them make a mapping.
+fn step(backend: &dyn Backend) -> u64 {
+    (backend.granule() as u64 / 16).max(64 << 10)
+}
+
 fn invitations(backend: &dyn Backend, segment: &Segment, count: usize) -> Vec<Invitation> {
     (0..count).map(|_| backend.invite(segment)).collect()
 }
@@ -76,7 +81,7 @@ pub(crate) fn without_address_space_nothing_is_half_done(backend: &dyn Backend) 
     let peer = Peer::start_at_home(|_| {
         // What the allocator has already, it need not ask for.
         drop((0..1000).map(|_| vec![0_u8; 100]).collect::<Vec<_>>());
-        let refused = until_enough(Resource::RLIMIT_AS, address_space(), 64 << 10, || {
+        let refused = until_enough(Resource::RLIMIT_AS, address_space(), step(backend), || {
             let come = come.pop().expect("so much address space is enough");
             come().map(|mine| assert_eq!(mine.attachments().unwrap().len(), 2))
         });
@@ -111,7 +116,7 @@ pub(crate) fn a_creation_that_fails_half_way_leaves_nothing(backend: &dyn Backen
         drop((0..1000).map(|_| vec![0_u8; 100]).collect::<Vec<_>>());
         backend.remove();
         let (soft, hard) = getrlimit(Resource::RLIMIT_AS).unwrap();
-        let refused = until_enough(Resource::RLIMIT_AS, address_space(), 64 << 10, || {
+        let refused = until_enough(Resource::RLIMIT_AS, address_space(), step(backend), || {
             let result = backend.create(&options);
             setrlimit(Resource::RLIMIT_AS, soft, hard).unwrap();
             if result.is_err() {

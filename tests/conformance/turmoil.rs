@@ -122,26 +122,25 @@ pub(crate) fn whatever_word_is_overwritten_nobody_faults(backend: &dyn Backend) 
         if (512..4096).contains(&at) && at % 256 != 0 {
             continue;
         }
-        for bad in [u64::MAX, 1 << 14 | 1] {
-            let mut content = good.clone();
-            content[at..at + 8].copy_from_slice(&bad.to_le_bytes());
-            backend.replace_content(&content);
-            match Segment::open(backend.address()) {
-                Ok(segment) => drop(everything(&segment)),
-                Err(error) => {
-                    assert!(
-                        matches!(error, Error::Foreign { .. } | Error::Corrupt { .. } | Error::NoRow { .. }),
-                        "{at}: {error}"
-                    );
-                    refused += 1;
-                }
+        // In turn what cannot be, and the stamp of somebody.
+        let bad: u64 = if at % 16 == 0 { u64::MAX } else { 1 << 14 | 1 };
+        let mut content = good.clone();
+        content[at..at + 8].copy_from_slice(&bad.to_le_bytes());
+        backend.replace_content(&content);
+        match Segment::open(backend.address()) {
+            Ok(segment) => drop(everything(&segment)),
+            Err(error) => {
+                let is_told =
+                    matches!(error, Error::Foreign { .. } | Error::Corrupt { .. } | Error::NoRow { .. });
+                assert!(is_told, "{at}: {error}");
+                refused += 1;
             }
-            let _ = Segment::options().read_only(true).open(backend.address()).map(|observer| {
-                let _ = (observer.attachments(), observer.objects(), observer.snapshot());
-            });
         }
+        let _ = Segment::options().read_only(true).open(backend.address()).map(|observer| {
+            let _ = (observer.attachments(), observer.objects(), observer.snapshot());
+        });
     }
-    assert!(refused > 10, "{refused}");
+    assert!(refused > 5, "{refused}");
     backend.replace_content(&good);
     everything(&Segment::open(backend.address()).unwrap()).unwrap();
     backend.remove();
