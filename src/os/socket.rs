@@ -50,12 +50,15 @@ pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fd: BorrowedFd<'_>) -> 
     Ok(())
 }
 
+const NOT_TAKEN: &str = "the descriptor that came could not be taken: are too many open (RLIMIT_NOFILE)?";
+
 /// Fills `bytes`, and no byte more is taken from the socket. How many there were before the end of the stream, and the
 /// descriptors that came with them, closed on `exec`; it stops early when these are more than one.
 ///
 /// # Errors
 ///
-/// `WouldBlock` where the socket does not wait, or no longer; otherwise what `recvmsg` says. What came before is lost.
+/// `WouldBlock` where the socket does not wait, or no longer; `Other` if a descriptor came that this process could not take,
+/// mostly because too many are open: the kernel has closed it; otherwise what `recvmsg` says. What came before is lost.
 pub(crate) fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let (mut received, mut descriptors) = (0, Vec::new());
     while received < bytes.len() && descriptors.len() <= 1 {
@@ -70,6 +73,10 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(u
         match usize::try_from(n) {
             Ok(n) => {
                 detach(&message, &mut descriptors);
+                // The buffer has room for one: what was cut off never got a number.
+                if descriptors.is_empty() && message.msg_flags & libc::MSG_CTRUNC != 0 {
+                    return Err(io::Error::other(NOT_TAKEN));
+                }
                 if n == 0 {
                     break;
                 }
@@ -151,8 +158,11 @@ mod tests {
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
+    use nix::sys::resource::{Resource, setrlimit};
+
     use super::*;
     use crate::os::object;
+    use crate::os::testing::Child;
 
     #[test]
     fn bytes_and_a_descriptor_come_together_and_no_byte_more() {
@@ -182,6 +192,18 @@ mod tests {
         let (n, descriptors) = receive(two.as_fd(), &mut bytes).unwrap();
         assert_eq!((n, &bytes[..3], descriptors.len()), (3, &b"abc"[..], 1));
         assert_eq!(receive(two.as_fd(), &mut bytes).unwrap().0, 0);
+    }
+
+    #[test]
+    fn a_descriptor_that_gets_no_number_is_an_error() {
+        let (one, two) = UnixStream::pair().unwrap();
+        let memfd = object::memfd("outlive-test-socket").unwrap();
+        send(one.as_fd(), b"hello", memfd.as_fd()).unwrap();
+        let child = Child::spawn(|| {
+            setrlimit(Resource::RLIMIT_NOFILE, 0, 0).unwrap();
+            receive(two.as_fd(), &mut [0; 5]).is_err_and(|error| error.kind() == io::ErrorKind::Other)
+        });
+        assert!(child.succeeds());
     }
 
     #[test]
