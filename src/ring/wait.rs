@@ -57,7 +57,9 @@ pub(super) struct Spins(u32);
 impl Spins {
     /// About 20 microseconds on current x86-64. A model has no time to lose.
     const MOST: u32 = if cfg!(loom) { 0 } else { 1024 };
-    const LEAST: u32 = if cfg!(loom) { 0 } else { 16 };
+    /// About what a sleep and a wake-up cost both sides. Fewer would hardly ever help, and so stay few for ever: a reader
+    /// that waits 10 microseconds for each part of a file slept two times in three.
+    const LEAST: u32 = if cfg!(loom) { 0 } else { 256 };
 
     pub(super) fn new() -> Self {
         Self(Self::MOST)
