@@ -122,6 +122,10 @@ fn find(setup: &Setup) -> Result<PathBuf> {
     let this = env::current_exe()?;
     let folder = this.parent().ok_or("a program lies in a folder")?;
     let target = folder.parent().ok_or("which lies in another")?;
+    let beside = target.join(if setup.quick { "debug" } else { "release" }).join("outlive");
+    if setup.quick && beside.is_file() {
+        return Ok(beside); // how old it is does not matter where nothing is measured
+    }
     let mut cargo = Command::new(env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
     cargo.args(["build", "--package", "outlive", "--bin", "outlive", "--features", "cli"]);
     cargo.args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")]);
@@ -135,6 +139,5 @@ fn find(setup: &Setup) -> Result<PathBuf> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error.into()),
     }
-    let beside = target.join(if setup.quick { "debug" } else { "release" }).join("outlive");
     if beside.is_file() { Ok(beside) } else { Err(format!("there is no {}", beside.display()).into()) }
 }

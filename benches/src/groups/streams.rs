@@ -16,9 +16,7 @@ use crate::links::outlive_bytes::{Records, Stream};
 use crate::links::peers;
 
 pub(crate) const TRIP_64: Id = "streams/trip-64/outlive";
-pub(crate) const TRIP_64_BLOBS: Id = "streams/trip-64/ringfire";
 pub(crate) const TRIP_1K: Id = "streams/trip-1k/outlive";
-pub(crate) const TRIP_1K_BLOBS: Id = "streams/trip-1k/ringfire";
 pub(crate) const RECORDS: Id = "streams/64/outlive";
 pub(crate) const RECORDS_BLOBS: Id = "streams/64/ringfire";
 pub(crate) const RECORDS_PACKETS: Id = "streams/64/seqpacket";

@@ -49,9 +49,9 @@ pub(crate) fn singles() -> Vec<Case> {
 pub(crate) fn record_trips() -> Vec<Case> {
     let trip = |id, params| Case::new("streams", id, "record round trip", "ringfire blobs", params);
     vec![
-        trip(streams::TRIP_64_BLOBS, "64 B")
+        trip("streams/trip-64/ringfire", "64 B")
             .ns(|s| byte_loops::record_trip(s, &Blobs::new(1024, 64), 64, 10_000)),
-        trip(streams::TRIP_1K_BLOBS, "1 KiB")
+        trip("streams/trip-1k/ringfire", "1 KiB")
             .ns(|s| byte_loops::record_trip(s, &Blobs::new(1024, 1024), 1024, 10_000)),
     ]
 }
