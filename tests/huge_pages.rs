@@ -10,6 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::resource::{Resource, setrlimit};
+use nix::unistd::{Gid, Uid, geteuid, setgid, setgroups, setuid};
 use outlive::ring::records;
 use outlive::ring::spsc::Ring;
 use outlive::segment::HugePages;
@@ -18,11 +20,12 @@ use outlive::{Error, Segment};
 mod common;
 use common::Name;
 use common::process::{self, Child, say};
+use common::sysv::Key;
 
 /// The children of these tests: see `common::process`.
 #[test]
 fn child_entry() {
-    process::as_child(&[("filer", filer)]);
+    process::as_child(&[("filer", filer), ("commoner", commoner)]);
 }
 
 const MB2: u64 = 2 << 20;
@@ -142,6 +145,84 @@ fn too_few_pages_are_an_error_and_not_a_signal() {
     }
     assert!(matches!(of_2_mib(0).anonymous(), Err(Error::InvalidConfig { .. })));
     assert!(matches!(of_2_mib(usize::MAX).anonymous(), Err(Error::InvalidConfig { .. })));
+}
+
+#[test]
+fn system_v_memory_of_huge_pages_is_a_segment() {
+    let Some(_pool) = Pool::with(8) else { return };
+    let (before, key) = (free(), Key::new());
+    let segment = of_2_mib(3 << 20).rows(2).create(key.address()).unwrap();
+    assert_eq!(free(), before - 2, "had, and not only promised");
+    works(&segment);
+    for _ in 0..5 {
+        let other = Segment::open(key.address()).unwrap();
+        assert!(matches!(segment.attach(), Err(Error::NoRow { .. })));
+        drop(other);
+    }
+    let observer = Segment::options().read_only(true).open(key.address()).unwrap();
+    assert_eq!(observer.snapshot().unwrap().objects().unwrap().len(), 2);
+    drop((observer, segment));
+    assert!(matches!(of_2_mib(5 << 20).open_or_create(key.address()), Err(Error::WrongShape { .. })));
+    assert!(!of_2_mib(4 << 20).open_or_create(key.address()).unwrap().created());
+    Segment::unlink(key.address()).unwrap();
+    assert!(key.is_clean());
+    assert_eq!(free(), before);
+    let private = of_2_mib(1).prefault(true).temporary(true).sysv_private().unwrap();
+    assert_eq!((private.size(), free()), (MB2, before - 1));
+    drop(private);
+    assert_eq!(free(), before);
+}
+
+#[test]
+fn system_v_memory_of_too_few_pages_is_an_error_and_leaves_nothing() {
+    let _alone = alone();
+    let (before, key) = (free(), Key::new());
+    let size = usize::try_from((before + 5) * MB2).unwrap();
+    for result in [of_2_mib(size).create(key.address()), of_2_mib(size).sysv_private()] {
+        match result {
+            Err(Error::NoSpace { needed, available }) => {
+                assert_eq!(needed, size as u64);
+                assert!(available < needed && available % MB2 == 0);
+            }
+            Err(Error::Unsupported { .. }) => {
+                process::visibly("NOT TESTED: this kernel has no pages of 2 MiB");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let gigantic = Segment::options().size(1 << 40).huge_pages(HugePages::Gb1).create(key.address());
+    assert!(matches!(gigantic, Err(Error::NoSpace { .. } | Error::Unsupported { .. })), "{gigantic:?}");
+    assert!(matches!(of_2_mib(0).create(key.address()), Err(Error::InvalidConfig { .. })));
+    assert!(matches!(of_2_mib(usize::MAX).create(key.address()), Err(Error::InvalidConfig { .. })));
+    assert!(key.is_clean());
+    assert_eq!(free(), before, "nothing is kept");
+}
+
+/// A user without privileges, who may lock nothing.
+fn commoner(args: &[String]) {
+    let nobody = 65_534;
+    setrlimit(Resource::RLIMIT_MEMLOCK, 0, 0).unwrap();
+    setgroups(&[]).unwrap();
+    setgid(Gid::from_raw(nobody)).unwrap();
+    setuid(Uid::from_raw(nobody)).unwrap();
+    let error = of_2_mib(1).create(&args[0]).unwrap_err();
+    assert!(
+        matches!(error, Error::Denied { .. }) && error.to_string().contains("hugetlb_shm_group"),
+        "{error}"
+    );
+    assert!(matches!(of_2_mib(1).sysv_private(), Err(Error::Denied { .. })));
+}
+
+#[test]
+fn system_v_gives_huge_pages_to_the_privileged() {
+    let Some(_pool) = Pool::with(2) else { return };
+    if !geteuid().is_root() {
+        process::visibly("NOT TESTED: users without privileges: this is not run by root");
+        return;
+    }
+    let key = Key::new();
+    Child::start("commoner", &[&key.text()]).succeeds();
+    assert!(key.is_clean());
 }
 
 #[test]

@@ -14,6 +14,7 @@ use outlive::{Address, Error, Segment};
 mod common;
 use common::Name;
 use common::process::{self, Child, say, soon};
+use common::sysv::{Key, entries};
 
 /// The children of these tests: see `common::process`.
 #[test]
@@ -45,6 +46,7 @@ fn word<T>(result: Result<T, Error>) -> &'static str {
         Err(Error::Denied { .. }) => "denied",
         Err(Error::AlreadyExists { .. }) => "exists",
         Err(Error::NotFound { .. }) => "missing",
+        Err(Error::InvalidAddress { .. }) => "misnamed",
         Err(other) => panic!("{other}"),
     }
 }
@@ -96,6 +98,14 @@ fn settler(args: &[String]) {
     assert_eq!(word(shared(&args[0], GROUP)), "denied");
     assert_eq!(word(Segment::open(&args[0])), "missing");
     assert_eq!(word(shared(&args[0], STRANGER)), "done");
+    let key = Key::new();
+    assert_eq!(word(shared(&key.text(), GROUP)), "denied");
+    let private = Segment::options().mode(0o660).group(GROUP).sysv_private();
+    assert_eq!(word(private), "denied");
+    assert!(key.is_clean(), "nothing is left");
+    assert!(entries().iter().all(|entry| entry.maker != std::process::id()));
+    assert_eq!(word(shared(&key.text(), STRANGER)), "done");
+    assert_eq!(key.entry().group, STRANGER);
 }
 
 /// Whether another user can be played here.
@@ -105,6 +115,26 @@ fn is_root() -> bool {
         process::visibly("NOT TESTED: another user's segments: these tests are not run by root");
     }
     root
+}
+
+/// Permission bits, whether the visitor is a member of the group, and what he can do then.
+const CASES: [(u32, bool, [&str; 3]); 8] = [
+    (0o600, true, ALL_DENIED),
+    (0o640, true, MAY_LOOK),
+    (0o640, false, ALL_DENIED),
+    (0o660, true, MAY_USE),
+    (0o660, false, ALL_DENIED),
+    (0o644, false, MAY_LOOK),
+    (0o666, false, MAY_USE),
+    (0o000, true, ALL_DENIED),
+];
+const ALL_DENIED: [&str; 3] = ["open denied", "either denied", "look denied"];
+const MAY_LOOK: [&str; 3] = ["open denied", "either denied", "look done"];
+const MAY_USE: [&str; 3] = ["open done", "either done", "look done"];
+
+/// With the two that never succeed.
+fn and_not([open, either, look]: [&'static str; 3], create: &'static str) -> [&'static str; 5] {
+    [open, either, create, look, "unlink denied"]
 }
 
 /// What a visitor of the segment experiences.
@@ -120,31 +150,62 @@ fn who_may_not_is_told_so_and_who_may_read_can_look() {
     if !is_root() {
         return;
     }
-    let all_denied = ["open denied", "either denied", "create exists", "look denied", "unlink denied"];
-    let may_look = ["open denied", "either denied", "create exists", "look done", "unlink denied"];
-    let may_use = ["open done", "either done", "create exists", "look done", "unlink denied"];
     for name in [Name::shm("permissions"), Name::file("permissions")] {
-        for (mode, member, experience) in [
-            (0o600, true, all_denied),
-            (0o640, true, may_look),
-            (0o640, false, all_denied),
-            (0o660, true, may_use),
-            (0o660, false, all_denied),
-            (0o644, false, may_look),
-            (0o666, false, may_use),
-            (0o000, true, all_denied),
-        ] {
+        for (mode, member, experience) in CASES {
             let options = Segment::options().mode(mode).group(GROUP);
             let segment = options.create(name.address()).unwrap();
             let found = std::fs::metadata(name.path()).unwrap();
             assert_eq!((found.mode() & 0o777, found.gid()), (mode, GROUP));
             let group = if member { GROUP } else { STRANGER };
+            let experience = and_not(experience, "create exists");
             assert_eq!(visited(&name.address(), group), experience, "{mode:o} {member}");
             assert_eq!(segment.attachments().unwrap().len(), 1);
             drop(segment);
             Segment::unlink(name.address()).unwrap();
         }
     }
+}
+
+#[test]
+fn so_it_is_with_system_v() {
+    if !is_root() {
+        return;
+    }
+    let key = Key::new();
+    for (mode, member, experience) in CASES {
+        let segment = Segment::options().mode(mode).group(GROUP).create(key.address()).unwrap();
+        let sidecar = std::fs::metadata(key.sidecar()).unwrap();
+        assert_eq!((sidecar.mode() & 0o777, sidecar.gid()), (mode, GROUP));
+        assert_eq!((key.entry().mode & 0o777, key.entry().group), (mode, GROUP));
+        let group = if member { GROUP } else { STRANGER };
+        // Whoever may not use it is not told what it is that has the key.
+        let create = if experience == MAY_USE { "create exists" } else { "create denied" };
+        assert_eq!(visited(&key.address(), group), and_not(experience, create), "{mode:o} {member}");
+        assert_eq!(segment.attachments().unwrap().len(), 1);
+        drop(segment);
+        Segment::unlink(key.address()).unwrap();
+        assert!(key.is_clean());
+    }
+    // One whose lock file is lost gets another one for the same people.
+    drop(Segment::options().mode(0o660).group(GROUP).create(key.address()).unwrap());
+    std::fs::remove_file(key.sidecar()).unwrap();
+    drop(Segment::open(key.address()).unwrap());
+    let sidecar = std::fs::metadata(key.sidecar()).unwrap();
+    assert_eq!((sidecar.mode() & 0o777, sidecar.gid()), (0o660, GROUP));
+    Segment::unlink(key.address()).unwrap();
+    let private = Segment::options().temporary(true).mode(0o660).group(GROUP).sysv_private().unwrap();
+    let words = visited(&private.sysv_address().unwrap(), GROUP);
+    assert_eq!(words, and_not(MAY_USE, "create misnamed"));
+}
+
+#[test]
+fn no_group_is_no_group() {
+    let (name, key) = (Name::shm("nobody"), Key::new());
+    let options = Segment::options().mode(0o660).group(u32::MAX);
+    for refused in [options.create(name.address()), options.create(key.address()), options.sysv_private()] {
+        assert!(matches!(refused, Err(Error::InvalidConfig { .. })));
+    }
+    assert!(!name.path().exists() && key.is_clean());
 }
 
 #[test]

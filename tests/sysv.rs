@@ -14,7 +14,6 @@ use outlive::atomic::{AtomicU64, Ordering};
 use outlive::error::RecvError;
 use outlive::object::Object;
 use outlive::ring::spsc::{Receiver, Ring};
-use outlive::segment::HugePages;
 use outlive::{Address, Error, Segment, segment};
 
 mod common;
@@ -381,10 +380,6 @@ fn the_kernel_s_limits_are_errors_with_numbers() {
     assert!(matches!(error, Error::NoSpace { needed, available } if needed == 1 << 50 && available < needed));
     assert!(matches!(Segment::create(key.address(), 0), Err(Error::InvalidConfig { .. })));
     assert!(matches!(Segment::create(key.address(), 4096), Err(Error::NoSpace { .. })));
-    for pages in [HugePages::Mb2, HugePages::Gb1] {
-        let refused = Segment::options().huge_pages(pages).create(key.address());
-        assert!(matches!(refused, Err(Error::Unsupported { .. })));
-    }
     assert!(key.is_clean());
     let mut child = Child::start("limited", &[]);
     match child.expect("result").as_str() {

@@ -53,13 +53,13 @@ pub(crate) fn create_unnamed(dir: &Path, mode: u32) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Gives the object to that group, and its permission bits for a group with it.
+/// Gives the object to that user, and to that group, and its permission bits for a group with it.
 ///
 /// # Errors
 ///
-/// `PermissionDenied` unless the object is ours and the group is one of ours, or we are privileged.
-pub(crate) fn give_to_group(fd: BorrowedFd<'_>, group: u32) -> io::Result<()> {
-    Ok(unistd::fchown(fd, None, Some(unistd::Gid::from_raw(group)))?)
+/// `PermissionDenied` unless the object and the user are ours and the group is one of ours, or we are privileged.
+pub(crate) fn give_to(fd: BorrowedFd<'_>, user: Option<u32>, group: Option<u32>) -> io::Result<()> {
+    Ok(unistd::fchown(fd, user.map(unistd::Uid::from_raw), group.map(unistd::Gid::from_raw))?)
 }
 
 /// Gives an unnamed file its name, at one instant, without ever replacing what has the name already.

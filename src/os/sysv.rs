@@ -17,6 +17,7 @@ use nix::sys::mman::{self, MmapAdvise};
 use nix::sys::uio::{pread, pwrite};
 use nix::unistd;
 
+use super::huge;
 use super::map::page_size;
 use super::reserve::memory_available;
 
@@ -69,24 +70,32 @@ pub(crate) fn find(key: u32) -> io::Result<Option<i32>> {
     }
 }
 
-/// Makes a segment, whose permissions are exactly `mode`.
+/// Makes a segment, whose permissions are exactly `mode`; of huge pages of that size, if one is told, and then of whole
+/// ones.
 ///
 /// # Errors
 ///
-/// `AlreadyExists`, and what else `shmget` says.
-pub(crate) fn create(key: u32, size: u64, mode: u32) -> io::Result<Created> {
+/// `AlreadyExists`, `Unsupported` where there are no such pages at all, `PermissionDenied` for those who may not have any,
+/// and what else `shmget` says.
+pub(crate) fn create(key: u32, size: u64, mode: u32, huge_page: Option<u64>) -> io::Result<Created> {
     let Ok(len) = usize::try_from(size) else { return Err(Errno::EINVAL.into()) };
-    match memory_available() {
+    let available = || huge_page.map_or_else(memory_available, huge::free);
+    match available() {
         // Where everything may be promised, the machine would find out later.
         Some(available) if size > available => return Ok(Created::NoSpace { available }),
         _ => {}
     }
     let exclusively = libc::IPC_CREAT | libc::IPC_EXCL;
     let mode = libc::c_int::try_from(mode & 0o777).map_err(|_| Errno::EINVAL)?;
-    match shmget(key, len, exclusively | mode) {
+    match shmget(key, len, exclusively | mode | huge_page.map_or(0, of_huge_pages)) {
         Ok(id) => Ok(Created::Done(id)),
-        Err(Errno::EINVAL) => Ok(Created::NoSpace { available: limit("shmmax")? }),
-        Err(Errno::ENOMEM) => Ok(Created::NoSpace { available: memory_available().unwrap_or(0) }),
+        Err(Errno::EINVAL) => match limit("shmmax")? {
+            available if huge_page.is_none() || size > available => Ok(Created::NoSpace { available }),
+            _ => {
+                Err(io::Error::new(io::ErrorKind::Unsupported, "this kernel has no huge pages of that size"))
+            }
+        },
+        Err(Errno::ENOMEM) => Ok(Created::NoSpace { available: available().unwrap_or(0) }),
         Err(Errno::ENOSPC) => {
             let page = u64::try_from(page_size()).unwrap_or(4096);
             let used: u64 = entries()?.map(|entry| entry.size.div_ceil(page)).sum();
@@ -103,6 +112,13 @@ pub(crate) fn create(key: u32, size: u64, mode: u32) -> io::Result<Created> {
     }
 }
 
+/// `SHM_HUGETLB`, and which.
+fn of_huge_pages(page: u64) -> libc::c_int {
+    const HUGETLB: libc::c_int = 0o4000;
+    let size = libc::c_int::try_from(page.trailing_zeros()).unwrap_or(0);
+    HUGETLB | size << libc::MAP_HUGE_SHIFT
+}
+
 fn shmget(key: u32, size: usize, flags: libc::c_int) -> nix::Result<i32> {
     let key = libc::key_t::from_le_bytes(key.to_le_bytes());
     // SAFETY: takes no pointer.
@@ -116,14 +132,11 @@ fn shmget(key: u32, size: usize, flags: libc::c_int) -> nix::Result<i32> {
 /// `PermissionDenied` for those who may not read it.
 #[allow(clippy::useless_conversion, reason = "the widths of these fields depend on the architecture")]
 pub(crate) fn status(id: i32) -> io::Result<Option<Status>> {
-    // SAFETY: integers only, for which all zeroes is a value.
-    let mut found: libc::shmid_ds = unsafe { std::mem::zeroed() };
-    // SAFETY: a live local, by I2.
-    match Errno::result(unsafe { libc::shmctl(id, libc::IPC_STAT, &raw mut found) }) {
-        Ok(_) => {}
+    let found = match stat(id) {
+        Ok(found) => found,
         Err(Errno::EINVAL | Errno::EIDRM) => return Ok(None),
         Err(errno) => return Err(errno.into()),
-    }
+    };
     let mode = u32::from(found.shm_perm.mode);
     Ok(Some(Status {
         key: u32::from_le_bytes(found.shm_perm.__key.to_le_bytes()),
@@ -135,6 +148,28 @@ pub(crate) fn status(id: i32) -> io::Result<Option<Status>> {
         attached: u64::from(found.shm_nattch),
         doomed: mode & DOOMED != 0,
     }))
+}
+
+fn stat(id: i32) -> nix::Result<libc::shmid_ds> {
+    // SAFETY: integers only, for which all zeroes is a value.
+    let mut found: libc::shmid_ds = unsafe { std::mem::zeroed() };
+    // SAFETY: a live local, by I2.
+    Errno::result(unsafe { libc::shmctl(id, libc::IPC_STAT, &raw mut found) })?;
+    Ok(found)
+}
+
+/// Gives it to that group. What the mode gives to a group, that of its creator keeps as well: so the kernel will have it.
+///
+/// # Errors
+///
+/// `PermissionDenied` for all but its owner and its creator; otherwise what `shmctl` says. It does not ask whether we are
+/// a member.
+pub(crate) fn give_to_group(id: i32, group: u32) -> io::Result<()> {
+    let mut found = stat(id)?;
+    found.shm_perm.gid = group;
+    // SAFETY: a live local, by I2.
+    Errno::result(unsafe { libc::shmctl(id, libc::IPC_SET, &raw mut found) })?;
+    Ok(())
 }
 
 /// In the kernel's mode of a segment: removed, and still attached.
@@ -326,15 +361,6 @@ pub(crate) fn user() -> u32 {
     unistd::geteuid().as_raw()
 }
 
-/// Gives a file to that user and group.
-///
-/// # Errors
-///
-/// `PermissionDenied` for all but root, unless it is theirs already.
-pub(crate) fn give_to(file: BorrowedFd<'_>, user: u32, group: u32) -> io::Result<()> {
-    Ok(unistd::fchown(file, Some(unistd::Uid::from_raw(user)), Some(unistd::Gid::from_raw(group)))?)
-}
-
 /// Writes words to a file, from word `first` on.
 ///
 /// # Errors
@@ -361,7 +387,7 @@ mod tests {
 
     impl Segment {
         fn new(size: u64) -> Self {
-            match create(PRIVATE, size, 0o600).unwrap() {
+            match create(PRIVATE, size, 0o600, None).unwrap() {
                 Created::Done(id) => Self(id),
                 none @ Created::NoSpace { .. } => panic!("{none:?}"),
             }
@@ -398,7 +424,9 @@ mod tests {
 
     #[test]
     fn more_than_all_memory_is_refused_with_a_number() {
-        let Created::NoSpace { available } = create(PRIVATE, 1 << 50, 0o600).unwrap() else { panic!("made") };
+        let Created::NoSpace { available } = create(PRIVATE, 1 << 50, 0o600, None).unwrap() else {
+            panic!("made")
+        };
         assert!(available < 1 << 50);
     }
 

@@ -100,6 +100,8 @@ impl Options {
     /// ```
     ///
     /// At creation it is `Denied` unless the process is a member of the group, or privileged. A memfd has no use for it.
+    /// (System V memory is also its creator's own group's, as long as it exists, by the rules of the kernel: what the mode
+    /// gives, it gives to the members of both.)
     pub fn group(self, gid: u32) -> Self {
         Self { group: Some(gid), ..self }
     }
@@ -126,8 +128,9 @@ impl Options {
 
     /// Pages of another size than the machine's. Default [`HugePages::No`].
     ///
-    /// Explicit sizes are for [`memfd`](Self::memfd), [`anonymous`](Self::anonymous), and files of a hugetlbfs of that
-    /// page size (which has them whether they are asked for or not). The segment's size is rounded up to whole pages.
+    /// Explicit sizes are for [`memfd`](Self::memfd), [`anonymous`](Self::anonymous), files of a hugetlbfs of that
+    /// page size (which has them whether they are asked for or not), and System V, which gives them to the privileged
+    /// and to the members of the group `vm.hugetlb_shm_group` (to others it is `Denied`). The segment's size is rounded up to whole pages.
     /// All of them are reserved at creation: too few are `NoSpace`, with the bytes that are free, and never SIGBUS.
     /// Other segments are `Unsupported`. Whoever can write such a segment can also take pages out of it, sealed or
     /// not; hence it is not sent through sockets.
@@ -282,6 +285,9 @@ impl Options {
         }
         if self.mode & !0o777 != 0 {
             return Err(Error::InvalidConfig { why: "a mode has the bits 0o777" });
+        }
+        if self.group == Some(u32::MAX) {
+            return Err(Error::InvalidConfig { why: "a group is 0 to 2^32 - 2" }); // to the kernel that is "none"
         }
         Ok(())
     }

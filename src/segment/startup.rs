@@ -57,9 +57,8 @@ pub(super) fn create(address: &Address, options: &Options) -> Result<Arc<Attache
         _ => translate("open(O_TMPFILE)", e, || address.to_string()),
     })?;
     if let Some(group) = options.group {
-        object::give_to_group(fd.as_fd(), group).map_err(|e| {
-            translate("fchown", e, || format!("{address} to group {group}, which takes a member of it"))
-        })?;
+        let name = || format!("{address} to group {group}, which takes a member of it");
+        object::give_to(fd.as_fd(), None, Some(group)).map_err(|e| translate("fchown", e, name))?;
     }
     let published = fd.try_clone().map_err(|e| Error::os("dup", e))?;
     let attached = make(options, fd, Some(path.clone()))?;

@@ -5,7 +5,7 @@
 //! not complete then was left by a killed one.
 //!
 //! ```text
-//!  creator   lock file, START taken -> named | shmget | id noted | header ... magic | row | START back
+//!  creator   lock file, START taken -> named | shmget | id noted | group | header ... magic | row | START back
 //!  opener    lock file, START taken | shmget | magic? cookie of the lock file? | START back | row
 //!  last one  all rows, START taken | gone | shmctl(IPC_RMID) | unlink
 //! ```
@@ -133,17 +133,13 @@ impl Startup<'_> {
         self.wish != Wish::Open && matches!(self.target, Target::Key(_))
     }
 
-    fn access(&self) -> Access {
-        Access { mode: self.options.mode, owner: None }
-    }
-
     /// `None`: somebody else has changed everything meanwhile.
     fn attempt(&self, patience: &Deadline) -> Attempt {
         let found = self.target.find()?;
         if found.is_none() && !self.may_create() {
             return Err(self.not_found());
         }
-        let size = match (plan(self.options), found) {
+        let size = match (plan_of(self.options), found) {
             (Ok((_, size)), _) => size,
             (Err(error), None) => return Err(error), // before anything is made
             (Err(_), Some(_)) => 0,
@@ -153,7 +149,7 @@ impl Startup<'_> {
             sidecar
         } else {
             let access = match found {
-                None => self.access(),
+                None => access(self.options),
                 Some((id, found)) => match Look::at(id, true)? {
                     Some(look) if look.complete => access_of(&found),
                     _ if self.target.is_still(id)? => return Err(self.foreign()), // it gets no lock file
@@ -252,7 +248,8 @@ impl Startup<'_> {
 
     fn create(&self, sidecar: Sidecar, size: u64) -> Attempt {
         let Target::Key(key) = self.target else { return Err(self.not_found()) };
-        let sidecar = if sidecar.fresh { Some(sidecar) } else { sidecar.replace(size, self.access())? };
+        let sidecar =
+            if sidecar.fresh { Some(sidecar) } else { sidecar.replace(size, access(self.options))? };
         let Some(sidecar) = sidecar else { return Ok(None) };
         match make(key, size, self.options) {
             Ok(Some(id)) => fill(sidecar, id, self.options).map(|attached| Some((attached, true))),
@@ -284,9 +281,9 @@ enum Verdict {
 
 /// A System V segment that no key finds.
 pub(super) fn create_private(options: &Options) -> Result<Arc<Attached>> {
-    let (_, size) = plan(options)?;
+    let (_, size) = plan_of(options)?;
     let paths = Sidecar::paths()?;
-    let mut sidecar = Sidecar::unnamed(size, Access { mode: options.mode, owner: None })?;
+    let mut sidecar = Sidecar::unnamed(size, access(options))?;
     let Some(id) = make(sysv::PRIVATE, size, options)? else {
         return Err(Error::AlreadyExists { name: "a segment without a key".to_owned() });
     };
@@ -313,17 +310,27 @@ pub(super) fn create_private(options: &Options) -> Result<Arc<Attached>> {
     }
 }
 
+/// Its size is made of the pages that are asked for.
+fn plan_of(options: &Options) -> Result<(Plan, u64)> {
+    let page = options.huge_pages.explicit().unwrap_or(1);
+    plan(&options.clone().size(options.size.checked_next_multiple_of(page).unwrap_or(usize::MAX)))
+}
+
 /// An empty segment. `None`: somebody was quicker.
 fn make(key: u32, size: u64, options: &Options) -> Result<Option<i32>> {
-    if options.huge_pages.explicit().is_some() {
-        return Err(Error::Unsupported {
-            what: "huge pages of an explicit size in System V memory: use a memfd, or transparent ones",
-        });
-    }
-    match sysv::create(key, size, options.mode) {
+    let huge_page = options.huge_pages.explicit().map(|page| page as u64);
+    match sysv::create(key, size, options.mode, huge_page) {
         Ok(sysv::Created::Done(id)) => Ok(Some(id)),
         Ok(sysv::Created::NoSpace { available }) => Err(Error::NoSpace { needed: size, available }),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+        Err(e) if huge_page.is_some() => Err(match e.kind() {
+            io::ErrorKind::Unsupported => {
+                Error::Unsupported { what: "huge pages of this size, by this kernel" }
+            }
+            _ => translate("shmget", e, || {
+                "huge pages, which takes CAP_IPC_LOCK or a member of vm.hugetlb_shm_group".to_owned()
+            }),
+        }),
         Err(e) => Err(explained("shmget", e)),
     }
 }
@@ -336,7 +343,11 @@ fn fill(mut sidecar: Sidecar, id: i32, options: &Options) -> Result<Arc<Attached
             sidecar.note_id(id)?;
         }
         let region = Look::at(id, false)?.ok_or_else(nothing)?.region;
-        let (plan, size) = plan(options)?;
+        if let Some(group) = options.group {
+            let name = || format!("System V segment {id} to group {group}");
+            sysv::give_to_group(id, group).map_err(|e| translate("shmctl(IPC_SET)", e, name))?;
+        }
+        let (plan, size) = plan_of(options)?;
         if let Some(mapping) = region.mapping() {
             match mapping.prefault() {
                 Ok(()) => {}
@@ -422,9 +433,14 @@ pub(super) fn take_start(description: BorrowedFd<'_>) -> bool {
     }
 }
 
+/// For the lock file of a new segment.
+fn access(options: &Options) -> Access {
+    Access { mode: options.mode, user: None, group: options.group }
+}
+
 /// For the lock file of a segment that is there already.
 fn access_of(found: &sysv::Status) -> Access {
-    Access { mode: found.mode, owner: Some((found.creator, found.group)) }
+    Access { mode: found.mode, user: Some(found.creator), group: Some(found.group) }
 }
 
 /// Whether the kernel counts so many attachments, or soon does: `sysv_addresses` looks at all of them.

@@ -39,7 +39,16 @@ impl Key {
 
     /// The id of the segment that has it.
     pub fn id(&self) -> Option<i32> {
-        entries().iter().find(|entry| entry.key == self.0).map(|entry| entry.id)
+        self.find().map(|entry| entry.id)
+    }
+
+    /// What the kernel lists for it.
+    pub fn entry(&self) -> Entry {
+        self.find().unwrap()
+    }
+
+    fn find(&self) -> Option<Entry> {
+        entries().into_iter().find(|entry| entry.key == self.0)
     }
 
     pub fn sidecar(&self) -> PathBuf {
@@ -108,6 +117,7 @@ pub struct Entry {
     pub size: usize,
     pub maker: u32,
     pub attached: u64,
+    pub group: u32,
 }
 
 pub fn entries() -> Vec<Entry> {
@@ -121,6 +131,7 @@ pub fn entries() -> Vec<Entry> {
             size: columns[3].parse().unwrap(),
             maker: columns[4].parse().unwrap(),
             attached: columns[6].parse().unwrap(),
+            group: columns[8].parse().unwrap(),
         }
     };
     text.lines().skip(1).map(entry).collect()

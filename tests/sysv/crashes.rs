@@ -6,7 +6,9 @@ use nix::fcntl::{Flock, FlockArg};
 use process::{Random, Signal};
 
 fn options(args: &[String]) -> outlive::segment::Options {
-    Segment::options().temporary(args.get(1).is_some_and(|arg| arg == "temporary"))
+    // Our own group: giving the segment to it takes the same system calls as giving it to another.
+    let group = nix::unistd::getegid().as_raw();
+    Segment::options().group(group).temporary(args.get(1).is_some_and(|arg| arg == "temporary"))
 }
 
 pub(crate) fn maker(args: &[String]) {
@@ -31,7 +33,7 @@ pub(crate) fn remover(args: &[String]) {
 
 pub(crate) fn private_maker(_: &[String]) {
     process::be_traced();
-    let _segment = Segment::options().sysv_private().unwrap();
+    let _segment = options(&[]).sysv_private().unwrap();
     process::end_of_trace();
 }
 

@@ -15,6 +15,7 @@
 //!     name means. A new one has its START byte taken before it has its name.
 //! C3  Nobody believes the file of another user, unless he has made the segment as well: the directory is everybody's.
 
+use core::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -110,8 +111,21 @@ impl Seen {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Access {
     pub(super) mode: u32,
-    /// User and group of a segment that somebody else may have made.
-    pub(super) owner: Option<(u32, u32)>,
+    /// Who has made the segment, if that may be somebody else.
+    pub(super) user: Option<u32>,
+    pub(super) group: Option<u32>,
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.user, self.group) {
+            (Some(user), _) => {
+                write!(f, "a new lock file to user {user}, who has made the segment: let him open it")
+            }
+            (None, Some(group)) => write!(f, "its lock file to group {group}, which takes a member of it"),
+            (None, None) => f.write_str("its lock file"),
+        }
+    }
 }
 
 impl Sidecar {
@@ -175,8 +189,9 @@ impl Sidecar {
         if !matches!(object::one_kernel(fd.as_fd()), Ok(true)) {
             return Err(Error::Unsupported { what: "System V segments where /dev/shm is not a tmpfs" });
         }
-        if let Some((user, group)) = access.owner {
-            sysv::give_to(fd.as_fd(), user, group).map_err(fail("fchown"))?;
+        if access.user.is_some() || access.group.is_some() {
+            object::give_to(fd.as_fd(), access.user, access.group)
+                .map_err(|e| translate("fchown", e, || access.to_string()))?;
         }
         let status = object::status(fd.as_fd()).map_err(|e| Error::os("fstat", e))?;
         let record =
