@@ -65,13 +65,13 @@ impl Mapping {
         Ok(Self { raw: Raw::Mapped { raw, object: (status.dev, status.ino) }, read_only })
     }
 
-    /// The System V segment of that id. `None` if there is none any more.
+    /// The System V segment of that id. `None` if there is none any more, or not even its first page can be had.
     ///
     /// # Errors
     ///
     /// What `shmat` says.
     pub(crate) fn sysv(id: i32, read_only: bool) -> io::Result<Option<Self>> {
-        let attachment = sysv::Attachment::new(id, read_only)?;
+        let attachment = sysv::Attachment::new(id, read_only)?.filter(sysv::Attachment::begins);
         Ok(attachment.map(|attachment| Self { raw: Raw::Sysv(attachment), read_only }))
     }
 
@@ -228,7 +228,7 @@ impl fmt::Debug for Anchor {
 /// # Errors
 ///
 /// What `fstatfs` says.
-pub(crate) fn whole_pages(fd: BorrowedFd<'_>, len: usize) -> io::Result<usize> {
+fn whole_pages(fd: BorrowedFd<'_>, len: usize) -> io::Result<usize> {
     let Some(page) = huge::page_size(fd)? else { return Ok(len) };
     let rounded = usize::try_from(page).ok().and_then(|page| len.checked_next_multiple_of(page));
     rounded.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "larger than the address space"))

@@ -13,6 +13,7 @@ use nix::fcntl::{self, AT_FDCWD, AtFlags, FcntlArg, OFlag, SealFlag};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{self, FileStat, Mode, SFlag};
 use nix::sys::statfs;
+use nix::sys::uio::{pread, pwrite};
 use nix::unistd;
 
 pub(crate) use super::reserve::{Reserve, reserve};
@@ -199,6 +200,36 @@ pub(crate) fn cannot_shrink(fd: BorrowedFd<'_>) -> io::Result<bool> {
 /// What `fstat` says.
 pub(crate) fn status(fd: BorrowedFd<'_>) -> io::Result<Status> {
     Ok(told(&stat::fstat(fd)?))
+}
+
+/// The first words of a file; `None` if it has fewer.
+///
+/// # Errors
+///
+/// What `pread` says.
+pub(crate) fn read_words<const N: usize>(file: BorrowedFd<'_>) -> io::Result<Option<[u64; N]>> {
+    let mut bytes = vec![0; N * 8];
+    if pread(file, &mut bytes, 0)? < bytes.len() {
+        return Ok(None);
+    }
+    let mut words = [0; N];
+    for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(8)) {
+        *word = bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+    }
+    Ok(Some(words))
+}
+
+/// Writes words to a file, from word `first` on.
+///
+/// # Errors
+///
+/// What `pwrite` says; `StorageFull` if not all of it was written.
+pub(crate) fn write_words(file: BorrowedFd<'_>, first: u32, words: &[u64]) -> io::Result<()> {
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    if pwrite(file, &bytes, libc::off_t::from(first) * 8)? < bytes.len() {
+        return Err(io::Error::new(io::ErrorKind::StorageFull, "not all was written"));
+    }
+    Ok(())
 }
 
 /// What stands under that name, by the rule of [`open`]: a symbolic link in [`SHM_DIR`] is itself.
@@ -416,5 +447,15 @@ mod tests {
         assert!(one_kernel(create_unnamed(Path::new(SHM_DIR), 0o600).unwrap().as_fd()).unwrap());
         let proc = std::fs::File::open("/proc/self/stat").unwrap();
         assert!(!one_kernel(proc.as_fd()).unwrap());
+    }
+
+    #[test]
+    fn words_are_read_as_they_were_written() {
+        let file = memfd("outlive-test-words").unwrap();
+        assert_eq!(read_words::<1>(file.as_fd()).unwrap(), None);
+        write_words(file.as_fd(), 0, &[1, u64::MAX - 1]).unwrap();
+        write_words(file.as_fd(), 2, &[7]).unwrap();
+        assert_eq!(read_words(file.as_fd()).unwrap(), Some([1, u64::MAX - 1, 7]));
+        assert_eq!(read_words::<4>(file.as_fd()).unwrap(), None);
     }
 }

@@ -7,14 +7,12 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::ptr::{self, NonNull};
 
 use nix::errno::Errno;
 use nix::sys::mman::{self, MmapAdvise};
-use nix::sys::uio::{pread, pwrite};
 use nix::unistd;
 
 use super::huge;
@@ -240,6 +238,15 @@ impl Attachment {
         Ok(Some(attachment))
     }
 
+    /// Whether its first page can be had: of huge pages that were promised to nobody there may be none left, and the
+    /// first access be SIGBUS. (Before Linux 5.14 nobody can ask.)
+    pub(super) fn begins(&self) -> bool {
+        let first = self.len.min(page_size());
+        // SAFETY: ours by I1, and no byte changes.
+        let populated = unsafe { mman::madvise(self.base.cast(), first, MmapAdvise::MADV_POPULATE_READ) };
+        matches!(populated, Ok(()) | Err(Errno::EINVAL))
+    }
+
     pub(crate) fn base(&self) -> NonNull<u8> {
         self.base
     }
@@ -339,48 +346,16 @@ pub(crate) fn key_of(path: &Path, number: u8) -> io::Result<u32> {
     Ok(u32::from(number) << 24 | low(found.dev(), 0xff) << 16 | low(found.ino(), 0xffff))
 }
 
-/// The first words of a file; `None` if it has fewer.
-///
-/// # Errors
-///
-/// What `pread` says.
-pub(crate) fn read_words<const N: usize>(file: BorrowedFd<'_>) -> io::Result<Option<[u64; N]>> {
-    let mut bytes = vec![0; N * 8];
-    if pread(file, &mut bytes, 0)? < bytes.len() {
-        return Ok(None);
-    }
-    let mut words = [0; N];
-    for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(8)) {
-        *word = bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
-    }
-    Ok(Some(words))
-}
-
 /// Who we are for permissions, now: a process may change that.
 pub(crate) fn user() -> u32 {
     unistd::geteuid().as_raw()
 }
 
-/// Writes words to a file, from word `first` on.
-///
-/// # Errors
-///
-/// What `pwrite` says; `StorageFull` if not all of it was written.
-pub(crate) fn write_words(file: BorrowedFd<'_>, first: u32, words: &[u64]) -> io::Result<()> {
-    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-    if pwrite(file, &bytes, libc::off_t::from(first) * 8)? < bytes.len() {
-        return Err(io::Error::new(io::ErrorKind::StorageFull, "not all was written"));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::ffi::CString;
-    use std::os::fd::AsFd;
 
     use super::*;
-    use crate::os::object;
 
     /// A private segment, removed when dropped.
     struct Segment(i32);
@@ -439,15 +414,5 @@ mod tests {
             assert_eq!(key_of(Path::new(path), number).unwrap().to_le_bytes(), expected.to_le_bytes());
         }
         assert_eq!(key_of(Path::new("/nowhere"), 1).unwrap_err().kind(), io::ErrorKind::NotFound);
-    }
-
-    #[test]
-    fn words_are_read_as_they_were_written() {
-        let file = object::memfd("outlive-test-words").unwrap();
-        assert_eq!(read_words::<1>(file.as_fd()).unwrap(), None);
-        write_words(file.as_fd(), 0, &[1, u64::MAX - 1]).unwrap();
-        write_words(file.as_fd(), 2, &[7]).unwrap();
-        assert_eq!(read_words(file.as_fd()).unwrap(), Some([1, u64::MAX - 1, 7]));
-        assert_eq!(read_words::<4>(file.as_fd()).unwrap(), None);
     }
 }

@@ -108,6 +108,18 @@ mod layout {
     const_assert_eq!(size_of::<Header>(), 1024);
 }
 
+/// Whether what begins with that word is a segment.
+pub(super) fn check_magic(word: u64) -> Result<()> {
+    if word == MAGIC {
+        return Ok(());
+    }
+    let (expected, found) = (MAGIC.to_le_bytes(), word.to_le_bytes());
+    Err(Error::Foreign {
+        expected: format!("a segment, which begins with {}", expected.escape_ascii()),
+        found: format!("a file that begins with {}", found.escape_ascii()),
+    })
+}
+
 /// Where things are. A private copy: nothing that indexes memory is ever read twice from the segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
@@ -223,14 +235,7 @@ impl Plan {
             return foreign("a header of bytes:", HEADER_SIZE, region.len());
         }
         let header = region.get::<Header>(0)?;
-        let magic = header.magic.load(Ordering::Acquire); // [H3]
-        if magic != MAGIC {
-            let (expected, found) = (MAGIC.to_le_bytes(), magic.to_le_bytes());
-            return Err(Error::Foreign {
-                expected: format!("a segment, which begins with {}", expected.escape_ascii()),
-                found: format!("a file that begins with {}", found.escape_ascii()),
-            });
-        }
+        check_magic(header.magic.load(Ordering::Acquire))?; // [H3]
         let get = |word: &AtomicU64| word.load(Ordering::Relaxed); // [H4]
         let version = get(&header.version);
         if version != LAYOUT_VERSION {

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use super::attached::{Cell, Kernel, claim_by_byte, claim_on_heap};
 use super::evidence::{self, Evidence};
-use super::header::{Header, Plan};
+use super::header::{Header, MAGIC, Plan, check_magic};
 use super::rows::{CAP_MEMBARRIER, Phase, Row};
 use super::sysv::{self, Wish};
 use super::{Address, Attached, HugePages, Options, Owner, Swept, observer, sweep};
@@ -290,6 +290,7 @@ fn join(
             found: format!("a file of {} bytes", status.size),
         });
     }
+    check_magic(first_word(&fd)?)?;
     let mut region = map(&fd, status, status.size, options.read_only)?;
     let plan = Plan::read(&region)?;
     if plan.size != status.size {
@@ -305,6 +306,12 @@ fn join(
 
 fn status_of(fd: &OwnedFd) -> Result<object::Status> {
     object::status(fd.as_fd()).map_err(|e| Error::os("fstat", e))
+}
+
+/// Read, and not looked at in a mapping: where a file has no page yet, and its file system no room for one, that faults.
+fn first_word(fd: &OwnedFd) -> Result<u64> {
+    let words = object::read_words::<1>(fd.as_fd()).map_err(|e| Error::os("pread", e))?;
+    Ok(words.map_or(0, |[word]| word))
 }
 
 fn refuse_foreign_file_systems(fd: &OwnedFd) -> Result<()> {
@@ -448,15 +455,7 @@ pub(super) fn unlink(address: &Address) -> Result<()> {
     let name = || address.to_string();
     let fd = object::open(&path, true).map_err(|e| translate("open", e, name))?;
     let status = status_of(&fd)?;
-    let is_segment = status.size >= size_of::<Header>() as u64 && {
-        let mapping = os::map::whole_pages(fd.as_fd(), size_of::<Header>())
-            .and_then(|len| Mapping::shared(fd.as_fd(), &status, len, true))
-            .map_err(|e| Error::os("mmap", e))?;
-        let region = Region::mapped(mapping);
-        let magic = region.get::<Header>(0)?.magic.load(Ordering::Acquire); // [H3]
-        magic == super::header::MAGIC
-    };
-    if !is_segment {
+    if status.size < size_of::<Header>() as u64 || first_word(&fd)? != MAGIC {
         return Err(Error::Foreign {
             expected: "a segment".to_owned(),
             found: format!("a file of {} bytes that is none; it was not removed", status.size),

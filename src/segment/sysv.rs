@@ -46,7 +46,7 @@ use std::sync::Arc;
 
 use super::address::Sysv;
 use super::evidence;
-use super::header::{Header, Plan};
+use super::header::Plan;
 use super::startup::{join_region, make_present, plan, translate};
 use super::{Address, Attached, Options, observer};
 use crate::error::{Error, Result};
@@ -403,7 +403,8 @@ pub(super) fn unlink(address: &Address) -> Result<()> {
             }
             return Err(start.not_found());
         };
-        let look = if found.is_some_and(|(found, _)| found == id) { Look::at(id, true)? } else { None };
+        let same = found.is_some_and(|(found, _)| found == id);
+        let look = if same { Look::at(id, true)? } else { None };
         if let Some(look) = look {
             let half = |sidecar: &Sidecar| sidecar.is_of(id, &status);
             let ours = look.complete || sidecar.as_ref().is_some_and(half) && look.is_half_made()?;
@@ -413,7 +414,7 @@ pub(super) fn unlink(address: &Address) -> Result<()> {
             sysv::remove(id).map_err(|e| start.refused("shmctl(IPC_RMID)", e))?;
             return sidecar.map_or(Ok(()), Sidecar::remove);
         }
-        if status.size < size_of::<Header>() as u64 {
+        if same && start.target.is_still(id)? {
             return Err(start.foreign());
         }
         if patience.is_over() {

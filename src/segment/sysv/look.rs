@@ -71,7 +71,7 @@ pub(super) struct Look {
 }
 
 impl Look {
-    /// `None`: it is gone, or has no room for a header.
+    /// `None`: it is gone, or has no room for a header, or no page for it.
     pub(super) fn at(id: i32, read_only: bool) -> Result<Option<Self>> {
         let mapping = Mapping::sysv(id, read_only)
             .map_err(|e| translate("shmat", e, || format!("System V segment {id}")))?;

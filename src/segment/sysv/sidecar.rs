@@ -47,7 +47,7 @@ const ID_WORD: u32 = 4;
 impl Record {
     fn read(fd: BorrowedFd<'_>) -> Result<Self> {
         // A file of another length says nothing, as one without an id does.
-        let words: [u64; 5] = sysv::read_words(fd).map_err(|e| Error::os("pread", e))?.unwrap_or_default();
+        let words: [u64; 5] = object::read_words(fd).map_err(|e| Error::os("pread", e))?.unwrap_or_default();
         let id = words[4].checked_sub(1).and_then(|id| i32::try_from(id).ok());
         Ok(Self { cookie: [words[0], words[1]], size: words[2], pid: words[3], id })
     }
@@ -197,7 +197,7 @@ impl Sidecar {
         let record =
             Record { cookie: os::process::random(), size, pid: os::process::me().pid.into(), id: None };
         let words = [record.cookie[0], record.cookie[1], size, record.pid, 0];
-        sysv::write_words(fd.as_fd(), 0, &words).map_err(|e| match e.kind() {
+        object::write_words(fd.as_fd(), 0, &words).map_err(|e| match e.kind() {
             io::ErrorKind::StorageFull => Error::NoSpace { needed: size_of_val(&words) as u64, available: 0 },
             _ => Error::os("pwrite", e),
         })?;
@@ -228,7 +228,7 @@ impl Sidecar {
     /// Notes the id: from here on a successor knows what we were making.
     pub(super) fn note_id(&mut self, id: i32) -> Result<()> {
         let word = u64::try_from(id).unwrap_or(0) + 1;
-        sysv::write_words(self.start.0.as_fd(), ID_WORD, &[word]).map_err(|e| Error::os("pwrite", e))?;
+        object::write_words(self.start.0.as_fd(), ID_WORD, &[word]).map_err(|e| Error::os("pwrite", e))?;
         self.record.id = Some(id);
         Ok(())
     }

@@ -1,0 +1,95 @@
+//! Promise: looking at what others have put somewhere never faults, whatever it is and however full the machine is.
+
+#![cfg(not(loom))]
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use nix::libc;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::geteuid;
+use outlive::{Error, Segment, segment};
+
+mod common;
+use common::process::{self, Child, say};
+use common::sysv::{Key, remove};
+
+/// The children of these tests: see `common::process`.
+#[test]
+fn child_entry() {
+    process::as_child(&[("visitor", visitor), ("caller", caller)]);
+}
+
+/// Looks at a file without contents in a full /dev/shm, which is this process's own.
+fn visitor(_: &[String]) {
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    let nothing: Option<&str> = None;
+    let shm = Path::new("/dev/shm");
+    let mounted = unshare(CloneFlags::CLONE_NEWNS)
+        .and_then(|()| mount(nothing, "/", nothing, private, nothing))
+        .and_then(|()| mount(Some("none"), shm, Some("tmpfs"), MsFlags::empty(), Some("size=64k")));
+    if let Err(why) = mounted {
+        say(&format!("NOT TESTED: a full /dev/shm: {why}"));
+        return;
+    }
+    File::create(shm.join("hole")).unwrap().set_len(1 << 16).unwrap();
+    let mut filler = File::create(shm.join("filler")).unwrap();
+    while filler.write_all(&[7; 4096]).is_ok() {}
+    let looks = [
+        Segment::open("shm:hole"),
+        Segment::open_or_create("shm:hole", 1 << 16),
+        Segment::options().read_only(true).open("shm:hole"),
+    ];
+    for look in looks {
+        assert!(matches!(look, Err(Error::Foreign { .. })), "{look:?}");
+    }
+    assert!(matches!(Segment::unlink("shm:hole"), Err(Error::Foreign { .. })));
+    say("fine");
+}
+
+#[test]
+fn a_file_without_contents_where_there_is_no_room_for_any_is_foreign() {
+    let mut child = Child::start("visitor", &[]);
+    let word = child.hear();
+    child.succeeds();
+    if word != "fine" {
+        process::visibly(&word);
+    }
+}
+
+/// Looks at System V memory whose pages cannot be had.
+fn caller(args: &[String]) {
+    let key = &*args[0];
+    let looks = [
+        Segment::open(key),
+        Segment::open_or_create(key, 1 << 16),
+        Segment::create(key, 1 << 16),
+        Segment::options().read_only(true).open(key),
+    ];
+    for look in looks {
+        assert!(matches!(look, Err(Error::Foreign { .. })), "{look:?}");
+    }
+    assert!(matches!(Segment::unlink(key), Err(Error::Foreign { .. })));
+    let listed = segment::sysv_addresses().unwrap();
+    assert!(listed.iter().all(|address| address.to_string() != key));
+}
+
+#[test]
+fn system_v_memory_without_pages_where_none_can_be_had_is_foreign() {
+    let free = fs::read_to_string("/sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages");
+    if !geteuid().is_root() || free.map_or(true, |free| free.trim() != "0") {
+        process::visibly("NOT TESTED: huge pages that are promised to nobody: they cannot be asked for here");
+        return;
+    }
+    let key = Key::new();
+    let (of_1_gib, no_reserve) = (0o4000 | 30 << libc::MAP_HUGE_SHIFT, 0o10000);
+    let flags = libc::IPC_CREAT | libc::IPC_EXCL | of_1_gib | no_reserve | 0o600;
+    // SAFETY: takes no pointer.
+    let id = unsafe { libc::shmget(key.number().cast_signed(), 1 << 30, flags) };
+    assert!(id >= 0, "{}", std::io::Error::last_os_error());
+    Child::start("caller", &[&key.text()]).succeeds();
+    assert!(remove(id) && key.is_clean());
+}
