@@ -217,6 +217,12 @@ fn thrifty(_: &[String]) {
     nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, few, few).unwrap();
     assert!(attempt(&[&good; 100]).is_err());
     assert_eq!(open(), before);
+    forge(&ours, &segment, &[&good], None);
+    let others: Vec<_> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+    let refused = Segment::receive_over(&theirs).unwrap_err();
+    assert!(matches!(refused, Error::Os { call: "recvmsg", .. }), "not the peer's fault: {refused}");
+    drop(others);
+    assert_eq!(open(), before);
     drop(attempt(&[&good]).unwrap());
 }
 
