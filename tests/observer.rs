@@ -21,11 +21,12 @@ use outlive::{Address, Error, Segment, testing};
 mod common;
 use common::Name;
 use common::process::{self, Child, say};
+use common::sysv::Key;
 
 /// The children of these tests: see `common::process`.
 #[test]
 fn child_entry() {
-    process::as_child(&[("sender", sender), ("parent", parent)]);
+    process::as_child(&[("sender", sender), ("parent", parent), ("locker", locker)]);
 }
 
 /// Has sent 3 messages, and keeps the role.
@@ -272,6 +273,31 @@ fn a_descriptor_can_be_observed() {
         let result = options.read_only(true).from_fd(fd());
         assert!(matches!(result, Ok(_) | Err(Error::Os { .. } | Error::Denied { .. })), "{result:?}");
     }
+}
+
+/// Looks at each segment, and keeps it in memory.
+fn locker(addresses: &[String]) {
+    let locked = || {
+        let text = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmLck:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap()
+    };
+    for address in addresses {
+        let before = locked();
+        let result = Segment::options().read_only(true).lock_in_ram(true).open(address);
+        if matches!(&result, Err(Error::Denied { .. } | Error::Os { .. })) {
+            continue; // it says so
+        }
+        let observer = result.unwrap();
+        assert_eq!((locked() - before) * 1024, observer.size(), "{address}");
+    }
+}
+
+#[test]
+fn what_it_asks_for_its_mapping_is_done() {
+    let (name, key) = (Name::shm("locked"), Key::new());
+    let _segments = [name.address(), key.address()].map(|address| Segment::create(address, 1 << 15).unwrap());
+    Child::start("locker", &[&name.address().to_string(), &key.text()]).succeeds();
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::{LOOKS, PAUSE, STOPPED, Startup, stuck};
 use crate::error::Result;
 use crate::os;
 use crate::segment::header::Plan;
+use crate::segment::startup::make_present;
 use crate::segment::{Attached, evidence, observer};
 use crate::shim::clock::Deadline;
 
@@ -25,6 +26,7 @@ pub(super) fn open(start: &Startup<'_>) -> Result<Arc<Attached>> {
             (Some(look), Some(seen)) if look.complete => {
                 if seen.record.id == Some(id) && seen.record.cookie == look.cookie()? {
                     let plan = Plan::read(&look.region)?;
+                    make_present(start.options, &look.region)?;
                     let path = Some(start.path.clone());
                     let attached = observer::join(seen.fd, &seen.status, path, look.region, plan)?;
                     return attached.ok_or_else(|| start.not_found());
