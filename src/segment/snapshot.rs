@@ -53,7 +53,9 @@ fn second_mapping(attached: &Attached) -> Result<Option<Region>> {
     };
     if let Some(id) = mapping.sysv_id() {
         let second = id.here().and_then(|id| Mapping::sysv(id, true)).map_err(|e| Error::os("shmat", e))?;
-        return Ok(second.map(Region::mapped));
+        let gone =
+            || Error::NotFound { name: "the segment, of which there is no first page any more".to_owned() };
+        return Ok(Some(Region::mapped(second.ok_or_else(gone)?)));
     }
     let len = mapping.len();
     let fresh = kernel.evidence.fresh()?;
