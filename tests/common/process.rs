@@ -363,6 +363,7 @@ pub fn fork() -> Option<Forked> {
     match unsafe { unistd::fork() }.unwrap() {
         ForkResult::Child => {
             unistd::alarm::set(u32::try_from(PATIENCE.as_secs()).unwrap());
+            panic_without_backtrace(); // outside of `leave` it would end the only thread, and so the process: content
             None
         }
         ForkResult::Parent { child } => Some(Forked { pid: child, reaped: false }),
