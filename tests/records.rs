@@ -3,8 +3,11 @@
 #![cfg(not(loom))]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::os::unix::fs::MetadataExt;
+use std::ptr::NonNull;
 use std::time::Duration;
 
+use nix::sys::mman::{ProtFlags, mprotect};
 use outlive::error::{Fault, RecvError, SendError};
 use outlive::ring::records::{Receiver, Ring, Sender};
 use outlive::{Error, Segment};
@@ -159,6 +162,21 @@ fn killed_receivers_consume_nothing_twice() {
     assert_eq!(successor.try_recv(&mut copy), Err(RecvError::Empty));
 }
 
+/// From now on a store to what this process has inherited of that segment is a SIGSEGV.
+fn forbid_writing(name: &Name) {
+    let inode = name.path().metadata().unwrap().ino().to_string();
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let mappings: Vec<&str> = maps.lines().filter(|line| line.split(' ').nth(4) == Some(&inode)).collect();
+    assert!(mappings.len() >= 3, "all of it, and twice what is mapped twice");
+    for mapping in mappings {
+        let (from, to) = mapping.split_once(' ').unwrap().0.split_once('-').unwrap();
+        let [from, to] = [from, to].map(|address| usize::from_str_radix(address, 16).unwrap());
+        let pages = NonNull::new(std::ptr::with_exposed_provenance_mut(from)).unwrap();
+        // SAFETY: whoever writes there from here on ends this process: that is what is asked.
+        unsafe { mprotect(pages, to - from, ProtFlags::PROT_READ) }.unwrap();
+    }
+}
+
 #[test]
 fn a_forked_child_has_no_end_and_changes_nothing() {
     let name = Name::shm("forked");
@@ -168,6 +186,7 @@ fn a_forked_child_has_no_end_and_changes_nothing() {
     let mut grant = sender.try_reserve(8).unwrap();
     grant.extend_from_slice(b"mine");
     let Some(child) = fork() else {
+        forbid_writing(&name);
         let outcome = (grant.extend_from_slice(b"more"), grant.commit());
         leave(|| {
             assert_eq!(outcome, (0, 0), "the bytes are the parent's");

@@ -156,8 +156,8 @@ impl Area {
     #[inline]
     pub(super) fn append(&self, position: u64, at: usize, bytes: &[u8]) {
         let (begun, place) = (at % 8, position.wrapping_add(at as u64));
-        if begun == 0 {
-            return self.put(place, bytes);
+        if begun == 0 || bytes.is_empty() {
+            return self.put(place, bytes); // nothing: not even the same word anew, which may be another's by now
         }
         let place = place.wrapping_sub(begun as u64);
         let (first, others) = bytes.split_at(bytes.len().min(8 - begun));
