@@ -14,7 +14,8 @@
 //!
 //! 1. every process that can write this memory runs this protocol with the same payload definitions;
 //! 2. nobody writes the memory otherwise, or truncates the object behind it;
-//! 3. no attachment is declared dead by `testing::kill`, and no process forks, while slices of its guards live.
+//! 3. no attachment is declared dead by `testing::kill`, and no process forks, while slices of its guards live;
+//! 4. nothing uninitialised is written through a grant's `spare`: what is there counts as bytes, filled or not.
 //!
 //! Being killed breaks none of these: a process may die at any instruction in either mode.
 //!

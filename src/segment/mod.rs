@@ -178,7 +178,8 @@ impl Segment {
     /// # Safety
     /// Until the last handle is gone: every process that can write this memory runs this protocol with the same
     /// payload definitions; nobody writes it otherwise (`Place::write` of checked handles included), or truncates the
-    /// object; no asynchronous kernel I/O aims at it; and no attachment is declared dead by `testing::kill` while its guards live.
+    /// object; no asynchronous kernel I/O aims at it; no attachment is declared dead by `testing::kill`, and no process forks,
+    /// while slices of its guards live; and nothing uninitialised is written through the `spare` of a grant.
     pub unsafe fn trust(self) -> Segment<Trusted> {
         Segment { attached: self.attached, mode: PhantomData }
     }
