@@ -157,9 +157,11 @@ impl<M: Trust> Writer<M> {
     /// Waits for room, as `write` does, and has the kernel copy from `fd` straight into the ring: one `read`, of up to a
     /// part of the ring, and no copy of ours. Says how many bytes these were; 0 at the end of the file.
     ///
-    /// Works with files, pipes, sockets, terminals. While `read` waits for a slow `fd`, nobody looks whether the reader of
-    /// the ring is there: that comes with the next bytes, as with `cat`. A descriptor opened with `O_DIRECT` asks for an
-    /// alignment which positions in a ring do not have.
+    /// Works with files, pipes, stream sockets, terminals. Not with what gives messages, as datagram sockets do: of one that
+    /// is longer than the room up to the end of the ring, `read` drops the rest, and an empty one looks like the end of the
+    /// file. While `read` waits for a slow `fd`, nobody looks whether the reader of the ring is there: that comes with the
+    /// next bytes, as with `cat`. A descriptor opened with `O_DIRECT` asks for an alignment which positions in a ring do not
+    /// have.
     ///
     /// Killed before `read` has returned, nothing of it was written; a regular file has its offset, so that a successor
     /// seeks to [`position`](Self::position).
