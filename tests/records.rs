@@ -163,6 +163,7 @@ fn killed_receivers_consume_nothing_twice() {
 }
 
 /// From now on a store to what this process has inherited of that segment is a SIGSEGV.
+#[expect(clippy::disallowed_methods, reason = "a test that breaks a mapping on purpose")]
 fn forbid_writing(name: &Name) {
     let inode = name.path().metadata().unwrap().ino().to_string();
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
