@@ -99,6 +99,7 @@ macro_rules! with_promises {
             forks::a_forked_child_attaches_for_itself [Processes];
             names::a_temporary_segment_goes_with_its_last_attachment [Temporary];
             names::a_temporary_segment_of_the_dead_goes_with_the_next_one [Name Temporary];
+            names::what_is_withdrawn_goes_unless_somebody_came [Creates Name];
             names::those_who_are_attached_keep_what_is_unlinked [Name];
             names::a_foreign_object_is_refused_and_left_alone [Content];
             names::what_was_truncated_is_refused_and_left_alone [Content Truncation];

@@ -28,6 +28,7 @@ fn child_entry() {
         ("commuter", commuter),
         ("maker", maker),
         ("leaver", leaver),
+        ("withdrawer", withdrawer),
         ("creator", creator),
         ("remover", remover),
         ("opener", opener),
@@ -275,6 +276,13 @@ fn leaver(args: &[String]) {
     process::end_of_trace();
 }
 
+fn withdrawer(args: &[String]) {
+    let segment = Segment::options().open_or_create(&args[0]).unwrap();
+    process::be_traced();
+    segment.withdraw();
+    process::end_of_trace();
+}
+
 /// Kills a child at each of its stops at system calls; then everything must be in order for the next one.
 fn killed_at_each_system_call(role: &str, temporary: bool, given: impl Fn(&Address)) {
     for folder in Folder::all() {
@@ -326,6 +334,11 @@ fn an_opener_killed_at_any_system_call_leaves_a_row_at_most() {
 #[test]
 fn the_last_one_of_a_temporary_segment_killed_at_any_system_call_is_completed() {
     killed_at_each_system_call("leaver", true, |_| ());
+}
+
+#[test]
+fn who_withdraws_and_is_killed_at_any_system_call_leaves_nothing_or_a_segment() {
+    killed_at_each_system_call("withdrawer", false, |_| ());
 }
 
 /// A segment of which every state is worth a copy.

@@ -31,6 +31,8 @@ pub(crate) struct Attached {
     cell: NonNull<[u64; 16]>,
     /// 1: by the call that made this attachment the segment was created.
     created: PrivateU64,
+    /// 1: unlinked by the end of this attachment, if nobody else ever came.
+    withdrawn: PrivateU64,
     /// Not wiped: tells a killed attachment from a forked one.
     killed: PrivateU64,
     hot_cells: Mutex<Vec<NonNull<[u64; 16]>>>,
@@ -99,6 +101,7 @@ impl Attached {
             kernel,
             cell,
             created: PrivateU64::new(0),
+            withdrawn: PrivateU64::new(0),
             killed: PrivateU64::new(0),
             hot_cells: Mutex::new(Vec::new()),
             opened: Mutex::new(Opened::default()),
@@ -157,6 +160,11 @@ impl Attached {
 
     pub(super) fn set_created(&self, created: bool) {
         self.created.set(created.into());
+    }
+
+    /// Only for whoever created the segment: before, nobody else can have used a row.
+    pub(super) fn withdraw(&self) {
+        self.withdrawn.set(self.created.get());
     }
 
     /// Who this attachment is.
@@ -282,7 +290,8 @@ impl Drop for Attached {
                 // SAFETY: I7 - dropped here and nowhere else; not in a forked child, where it is not mapped.
                 unsafe { ManuallyDrop::drop(&mut kernel.anchor) }
                 if self.owner != Owner::NOBODY {
-                    sweep::unlink_if_last(&self.region, &self.plan, kernel);
+                    let alone = Some(self.owner.row()).filter(|_| self.withdrawn.get() != 0);
+                    sweep::unlink_if_last(&self.region, &self.plan, kernel, alone);
                 }
             }
             os::wipe::give_back(self.cell);

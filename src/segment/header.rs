@@ -23,6 +23,8 @@ const FLAG_TEMPORARY: u64 = 1;
 /// Waiters call membarrier, notifiers do without a fence. Fixed at creation, because both sides must agree.
 const FLAG_ASYMMETRIC: u64 = 2;
 const KNOWN_FLAGS: u64 = FLAG_TEMPORARY | FLAG_ASYMMETRIC;
+/// In `gone` of a segment that is not temporary: its creator has withdrawn it.
+pub(super) const WITHDRAWN: u32 = u32::from_le_bytes(*b"gone");
 
 /// The header. All of it is atomics, so that a reference to it is sound whatever others write.
 ///
@@ -45,7 +47,7 @@ const KNOWN_FLAGS: u64 = FLAG_TEMPORARY | FLAG_ASYMMETRIC;
 /// |  128 | size           | creator, later growth | bytes that exist                                             |
 /// |  256 | `row_hint`     | attachers             | where to look for a free row: rows are used in turn          |
 /// |  384 | `directory_lock` | creators of objects | who changes the directory                                    |
-/// |  512 | gone           | last detacher         | 1: a temporary segment that is being unlinked                |
+/// |  512 | gone           | last detacher         | 1: temporary, and being unlinked; `WITHDRAWN`: so is it      |
 /// |  640 | bell           | later                 | suspected deaths (guardian)                                  |
 /// |  768 | roster         | attachers, detachers  | counts attachments that came and went (guardian)             |
 /// |  896 | `growth_lock`  | later                 | who makes the segment grow                                   |
@@ -80,6 +82,13 @@ pub(super) struct Header {
 unsafe impl Control for Header {}
 
 impl Header {
+    /// Whether it is being unlinked. A segment that was to stay is so by one value only: a stray word in `gone` must not
+    /// take it away.
+    pub(super) fn is_gone(&self, plan: &Plan) -> bool {
+        let gone = self.gone.load(Ordering::Acquire); // [A10]
+        gone == WITHDRAWN || plan.temporary && gone != 0
+    }
+
     /// In which boot of the kernel the identities in the rows were written.
     pub(super) fn boot_id(&self) -> [u64; 2] {
         [&self.boot[0], &self.boot[1]].map(|word| word.load(Ordering::Relaxed)) // [H4]

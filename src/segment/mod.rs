@@ -81,7 +81,7 @@ pub use sysv::sysv_addresses;
 ///
 /// Each `create`, `open` and [`attach`](Segment::attach) is an attachment of its own, with a row and an
 /// [`Owner`]. Clones, and all handles of structures, share it. It detaches when the last of them is dropped; dropping
-/// never unlinks, unless the segment is [`temporary`](Options::temporary).
+/// never unlinks, unless the segment is [`temporary`](Options::temporary) or [withdrawn](Segment::withdraw).
 ///
 /// # Example
 /// ```
@@ -203,6 +203,25 @@ impl Segment {
     /// Whether this call created it.
     pub fn created(&self) -> bool {
         self.attached.created()
+    }
+
+    /// Takes a creation back: when this attachment ends, the segment is removed if nobody else has ever attached to it.
+    ///
+    /// For a side that made a segment for another one, which did not come. If this attachment did not create the
+    /// segment, or somebody else has come (and be it that he is gone again), it only ends, and all stays as it is: whoever
+    /// attaches at this very moment either keeps the segment, or finds none. Other handles of the attachment delay its end.
+    /// A crash before leaves the segment, with a dead attachment.
+    ///
+    /// ```
+    /// use outlive::{Error, Segment};
+    /// let name = format!("shm:outlive-doc-withdraw-{}", std::process::id());
+    /// let segment = Segment::create(&name, 1 << 16)?;
+    /// segment.withdraw();
+    /// assert!(matches!(Segment::open(&name), Err(Error::NotFound { .. })));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn withdraw(self) {
+        self.attached.withdraw();
     }
 
     /// Bytes, header and tables included.

@@ -28,7 +28,6 @@ use crate::error::{Error, Result};
 use crate::memory::Region;
 use crate::os::map::Anchor;
 use crate::os::{self, object};
-use crate::shim::Ordering;
 
 /// Attaches to a segment that is mapped for reading. `None`: it is being unlinked.
 pub(super) fn join(
@@ -39,8 +38,7 @@ pub(super) fn join(
     plan: Plan,
 ) -> Result<Option<Arc<Attached>>> {
     let header = region.get::<Header>(0)?;
-    if plan.temporary && header.gone.load(Ordering::Acquire) != 0 {
-        // [A10]
+    if header.is_gone(&plan) {
         return Ok(None);
     }
     let same_boot = header.boot_id() == os::process::boot_id();

@@ -12,7 +12,8 @@
 //! | attach, row Active                        | Active row of a dead owner  | swept                                    |
 //! | an observer, anywhere                     | nothing                     | it has no row, and writes nothing        |
 //! | detach, anywhere                          | Active or Free row          | swept, or nothing to do                  |
-//! | last detach of a temporary segment        | `gone`, or gone and linked  | openers find `gone` and unlink it        |
+//! | last detach of a temporary segment, or    | `gone`, or gone and linked  | openers find `gone` and unlink it        |
+//! | the end of a withdrawn one                |                             |                                          |
 
 use core::time::Duration;
 use std::io;
@@ -365,10 +366,7 @@ pub(super) fn join_region(
     let mut cell = Some(Cell::take()?);
     let mut patience = Patience::new();
     loop {
-        let gone = || -> Result<bool> {
-            let gone = region.get::<Header>(0)?.gone.load(Ordering::Acquire); // [A10]
-            Ok(plan.temporary && gone != 0)
-        };
+        let gone = || -> Result<bool> { Ok(region.get::<Header>(0)?.is_gone(&plan)) };
         let contended = match claim_by_byte(&region, &plan, &me, caps, another)? {
             Ok((owner, generation, anchor)) => {
                 let kernel = Kernel::new(Evidence::new(fd, status, path, me), Some(anchor));

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::attached::Kernel;
 use super::directory;
 use super::evidence;
-use super::header::{Header, Plan};
+use super::header::{Header, Plan, WITHDRAWN};
 use super::rows::{Phase, Row, State};
 use super::{Attached, Owner};
 use crate::error::Result;
@@ -135,19 +135,27 @@ pub(super) fn detach(attached: &Attached) {
 /// Unlinks a temporary segment that nobody is attached to any more. The caller has given its own row's byte back.
 ///
 /// While all row bytes are ours nobody can attach; whoever tries then finds `gone`, and makes a new segment.
-pub(super) fn unlink_if_last(region: &Region, plan: &Plan, kernel: &Kernel) {
+///
+/// `alone`: a segment that is withdrawn by its creator, who had this row: unlinked if no other was ever used.
+pub(super) fn unlink_if_last(region: &Region, plan: &Plan, kernel: &Kernel, alone: Option<u32>) {
     let Some(path) = kernel.evidence.path() else { return };
     let Ok(header) = region.get::<Header>(0) else { return };
-    if !plan.temporary {
+    if !plan.temporary && alone.is_none() {
         return;
     }
     if let Ok(segment) = kernel.evidence.fresh() {
-        let attached = || {
-            let rows = (1..=plan.rows).filter_map(|row| region.get::<Row>(plan.row_at(row)).ok());
-            { rows }.any(|row| row.state().phase() != Some(Phase::Free))
+        let states = || {
+            let state = |row| region.get::<Row>(plan.row_at(row)).map(Row::state);
+            (1..=plan.rows).filter_map(move |row| Some((row, state(row).ok()?)))
         };
-        let set_gone = |gone| header.gone.store(gone, Ordering::Release); // [A10]
-        unlink_held(&segment, path, region.sysv_id(), attached, set_gone);
+        let attached = || states().any(|(_, state)| state.phase() != Some(Phase::Free));
+        let unused = || {
+            let never = State::new(0, Phase::Free);
+            plan.temporary || states().all(|(row, state)| Some(row) == alone || state == never)
+        };
+        let gone = if plan.temporary { 1 } else { WITHDRAWN };
+        let set_gone = |is: bool| header.gone.store(if is { gone } else { 0 }, Ordering::Release); // [A10]
+        unlink_held(&segment, path, region.sysv_id(), attached, unused, set_gone);
     }
 }
 
@@ -167,17 +175,18 @@ pub(super) fn detach_and_unlink(attached: Arc<Attached>) {
 /// `segment`: a description of its own. While it is mapped, a System V segment's id is no other's.
 #[expect(clippy::needless_pass_by_value, reason = "the locks that it takes end with it")]
 pub(super) fn unlink_gone(segment: OwnedFd, path: &Path, region: &Region) {
-    unlink_held(&segment, path, region.sysv_id(), || false, |_| ());
+    unlink_held(&segment, path, region.sysv_id(), || false, || true, |_| ());
 }
 
-/// Unlinks `path` if it still names `segment`, while we hold all its rows: so nobody else does the same, and a new
+/// Unlinks `path` if it still names `segment`, and if it is `unused`, while we hold all its rows: so nobody else does the same, and a new
 /// segment of that name cannot come between the look and the unlinking.
 fn unlink_held(
     all: &OwnedFd,
     path: &Path,
     sysv: Option<os::sysv::Id>,
     attached: impl Fn() -> bool,
-    gone: impl Fn(u32),
+    unused: impl Fn() -> bool,
+    gone: impl Fn(bool),
 ) {
     // A program that another thread is just starting has copies of all descriptors until it executes: then a byte is
     // locked for a moment although nobody is attached. Whoever is, is so for longer.
@@ -196,12 +205,12 @@ fn unlink_held(
         None => evidence::try_take_name(all.as_fd()),
         Some(_) => super::sysv::take_start(all.as_fd()),
     };
-    if ours && is_named() {
-        gone(1);
+    if ours && unused() && is_named() {
+        gone(true);
         let removed =
             sysv.map_or(Ok(()), |id| os::sysv::remove(id.here()?)).and_then(|()| object::unlink(path));
         if removed.is_err() && is_named() {
-            gone(0); // we may not: then it stays, and can be opened
+            gone(false); // we may not: then it stays, and can be opened
         }
     }
     if ours && sysv.is_some() {

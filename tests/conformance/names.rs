@@ -53,6 +53,33 @@ pub(crate) fn a_temporary_segment_of_the_dead_goes_with_the_next_one(backend: &d
     drop(first);
 }
 
+pub(crate) fn what_is_withdrawn_goes_unless_somebody_came(backend: &dyn Backend) {
+    let segment = backend.segment();
+    let words = Object::<AtomicU64>::create(&segment, "words", || AtomicU64::new(7)).unwrap();
+    segment.withdraw();
+    assert_eq!(backend.remains().len(), 1, "a handle is left");
+    drop(words);
+    assert_eq!(backend.remains(), [] as [String; 0]);
+    assert!(matches!(Segment::open(backend.address()), Err(Error::NotFound { .. })));
+    // A visitor who is gone again counts: he may have left something, and only he knows what.
+    let segment = backend.segment();
+    drop(Segment::open(backend.address()).unwrap());
+    segment.withdraw();
+    // So does one who has died.
+    let segment = Segment::open(backend.address()).unwrap();
+    Victim::start(backend, &segment, Segment::clone).kill();
+    segment.withdraw();
+    // And nobody can withdraw what he has not made.
+    Segment::open(backend.address()).unwrap().withdraw();
+    assert_eq!(backend.remains().len(), 1);
+    Segment::unlink(backend.address()).unwrap();
+    // A look changes nothing.
+    let segment = backend.segment();
+    drop(Segment::options().read_only(true).open(backend.address()).unwrap());
+    segment.withdraw();
+    assert_eq!(backend.remains(), [] as [String; 0]);
+}
+
 pub(crate) fn those_who_are_attached_keep_what_is_unlinked(backend: &dyn Backend) {
     let segment = backend.segment();
     let words = Object::<AtomicU64>::create(&segment, "words", || AtomicU64::new(7)).unwrap();
