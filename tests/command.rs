@@ -269,6 +269,28 @@ fn text_of_others_is_not_obeyed_by_a_terminal() {
         assert!(text.contains("a\\u{1b}[2J\\nb") && !text.contains('\x1b'), "{text:?}");
     }
     assert!(good(&["show", &address]).contains("x\\u{1b}[31m"));
+    let nowhere = directory.address("\x1b[2J/x");
+    for arguments in [["show", &nowhere], ["rm", &nowhere], ["send", &nowhere], ["ls", &nowhere]] {
+        let output = run(&arguments);
+        assert_eq!(output.status.code(), Some(3), "{arguments:?}");
+        assert!(!output.stderr.contains(&0x1b) && output.stderr.ends_with(b"\n"), "{arguments:?}");
+    }
+}
+
+#[test]
+fn an_error_is_a_report_too() {
+    let nothing = Name::shm("command").address().to_string();
+    for arguments in [
+        &["show", "--json", &nothing][..],
+        &["show", "--json", "--watch", &nothing],
+        &["rm", "--json", &nothing],
+    ] {
+        let seen = segments(&ends_with(3, &run(arguments)));
+        assert_eq!(
+            (seen[0]["address"].as_str(), seen[0]["error"]["code"].as_u64()),
+            (Some(nothing.as_str()), Some(3))
+        );
+    }
 }
 
 #[test]

@@ -107,9 +107,9 @@ pub(crate) fn print(text: &str) -> Outcome<()> {
     }
 }
 
-/// Says on standard error what is wrong. A closed standard error is nobody's loss.
+/// Says on standard error what is wrong: names in it may be of others. A closed standard error is nobody's loss.
 pub(crate) fn complain(what: &dyn core::fmt::Display) {
-    let _ = writeln!(io::stderr(), "outlive: {what}");
+    let _ = writeln!(io::stderr(), "outlive: {}", table::printable(&what.to_string()));
 }
 
 #[cfg(test)]

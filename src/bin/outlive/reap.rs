@@ -58,12 +58,12 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
             }
             Err(Error::NotFound { .. }) => continue, // another one was faster
             Err(error @ Error::Denied { .. }) => {
-                let left = format!("{}: left alone, {error}\n", printable(&address.to_string()));
-                text += &left;
+                text += &printable(&format!("{address}: left alone, {error}"));
+                text.push('\n');
                 View::of_error(address.to_string(), &error)
             }
             Err(error) => {
-                complain(&format_args!("{}: {error}", printable(&address.to_string())));
+                complain(&format_args!("{address}: {error}"));
                 failed = failed.or(Some(Exit::of(&error)));
                 View::of_error(address.to_string(), &error)
             }

@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
-    let seen = Seen::look(&look(&arguments.name)?)?;
+    let seen = see(arguments)?;
     if let Some(interval) = arguments.watch {
         return watch(arguments, interval, seen);
     }
@@ -37,13 +37,23 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+/// A look; that there is nothing to be seen is a report, too.
+fn see(arguments: &Arguments) -> Outcome<Seen> {
+    let seen = look(&arguments.name).and_then(|segment| Seen::look(&segment));
+    if let (true, Err(error)) = (arguments.json, &seen) {
+        let view = View::of_error(arguments.name.to_string(), error);
+        print(&Report { segments: vec![view] }.json()?)?;
+    }
+    Ok(seen?)
+}
+
 /// Each look opens the segment anew: so a removed one is noticed, and a new one of its name is seen.
 fn watch(arguments: &Arguments, interval: Duration, mut before: Seen) -> Outcome {
     let mut begun = time::now();
     let mut printed = 0;
     while arguments.count.is_none_or(|count| printed < count) {
         std::thread::sleep(interval);
-        let mut seen = Seen::look(&look(&arguments.name)?)?;
+        let mut seen = see(arguments)?;
         let now = time::now();
         rate(&mut seen, &before, now - begun);
         let text = if arguments.json {
