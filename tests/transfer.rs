@@ -12,6 +12,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
+use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use outlive::ring::{self, stream};
 use outlive::{Address, Segment};
@@ -19,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 mod common;
 use common::Name;
-use common::process::{Random, soon};
+use common::process::{Random, soon, state_of};
 use common::sysv::Key;
 
 #[path = "common/command.rs"]
@@ -372,6 +373,98 @@ fn time_is_up_when_the_other_side_does_not_come_or_go_on() {
     fs::write(&from, "x").unwrap();
     late(&["send", &address, text(&from), "--rm"]);
     assert!(name.path().exists());
+}
+
+#[test]
+fn who_waited_in_vain_leaves_nothing_unless_somebody_came() {
+    let (shm, file, key) = (Name::shm("transfer"), Name::file("transfer"), Key::new());
+    let directory = Directory::new("vain");
+    let to = directory.0.join("to");
+    for address in [shm.address(), file.address(), key.address()].map(|address| address.to_string()) {
+        ends_with(4, &run(&["recv", &address, "--timeout=20ms"]));
+        ends_with(3, &run(&["show", &address]));
+        ends_with(4, &run(&["recv", &address, text(&to), "--resume", "--timeout=20ms"]));
+        ends_with(3, &run(&["show", &address]));
+        let input = File::open(&directory.0).unwrap();
+        ends_with(1, &bounded_with(&mut outlive(&["send", &address]), input));
+        ends_with(3, &run(&["show", &address]));
+        // What was there before stays.
+        drop(Segment::create(address.as_str(), 1 << 18).unwrap());
+        ends_with(4, &run(&["recv", &address, "--timeout=20ms", "--size=64K"]));
+        good(&["rm", &address]);
+    }
+    // A sender has come, and is killed.
+    let address = shm.address().to_string();
+    let receiver = Piped::recv(&[&address, text(&to), "--resume", "--timeout=1"]);
+    assert!(soon(|| shm.path().exists()));
+    let mut sender = Piped::send(&[&address]);
+    assert!(soon(|| senders(&shm) == Some(1)));
+    sender.0.kill().unwrap();
+    receiver.ends_with(4);
+    good(&["rm", &address]);
+}
+
+fn senders(name: &Name) -> Option<u32> {
+    let segment = Segment::options().read_only(true).open(name.address()).ok()?;
+    Some(ring::stats(&segment, "stream").ok()?.senders)
+}
+
+#[test]
+fn a_late_rm_leaves_the_next_segment_of_the_name_alone() {
+    let directory = Directory::new("late-rm");
+    let from = directory.0.join("from");
+    fs::write(&from, "first").unwrap();
+    let (shm, key) = (Name::shm("transfer"), Key::new());
+    for address in [shm.address(), key.address()] {
+        let text_of = address.to_string();
+        let sent = || {
+            let segment = Segment::options().read_only(true).open(&address).ok()?;
+            Some(ring::stats(&segment, "stream").ok()?.sender_closed)
+        };
+        let sender = Piped::send(&[&text_of, text(&from), "--rm"]);
+        assert!(soon(|| sent() == Some(true)));
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(sender.0.id()).unwrap());
+        kill(pid, Signal::SIGSTOP).unwrap();
+        assert!(soon(|| state_of(pid) == Some('T')));
+        assert_eq!(good(&["recv", &text_of, "--rm"]), "first");
+        good(&["send", &text_of, "/proc/version"]);
+        kill(pid, Signal::SIGCONT).unwrap();
+        sender.ends_with(0);
+        assert_eq!(good(&["recv", &text_of, "--rm"]), fs::read_to_string("/proc/version").unwrap());
+    }
+}
+
+#[test]
+fn a_segment_is_not_sent_or_received_through_itself() {
+    for name in [Name::shm("transfer"), Name::file("transfer")] {
+        let address = name.address().to_string();
+        let path = name.path();
+        let mut sender = Piped::send(&[&address]);
+        sender.0.stdin.take().unwrap().write_all(b"kept").unwrap();
+        sender.ends_with(0);
+        ends_with(2, &run(&["recv", &address, text(&path)]));
+        ends_with(2, &run(&["recv", &address, text(&path), "--resume"]));
+        ends_with(2, &run(&["send", &address, text(&path)]));
+        let mut command = outlive(&["recv", &address]);
+        command.stdout(File::options().append(true).open(&path).unwrap());
+        ends_with(2, &bounded(command));
+        assert_eq!(good(&["recv", &address]), "kept");
+    }
+}
+
+#[test]
+fn a_file_that_shrinks_while_it_is_sent_is_not_taken_for_whole() {
+    let name = Name::shm("transfer");
+    let address = name.address().to_string();
+    let directory = Directory::new("shrinks");
+    let (from, to) = (directory.0.join("from"), directory.0.join("to"));
+    Noise::new(5, 100_000).write_to(File::create(&from).unwrap());
+    let sender = Piped::send(&[&address, text(&from), "--resume", "--size=4K", "--timeout=60"]);
+    assert!(soon(|| sent_through(&name) == Some((4096, false))));
+    File::options().write(true).open(&from).unwrap().set_len(100).unwrap();
+    let receiver = Piped::recv(&[&address, text(&to), "--resume", "--timeout=2"]);
+    sender.ends_with(1);
+    receiver.ends_with(4);
 }
 
 #[test]

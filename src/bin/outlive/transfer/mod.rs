@@ -23,10 +23,12 @@ use std::thread::sleep;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::fstat;
 use outlive::ring::stream;
 use outlive::{Address, Error, Owner, Segment};
 
 use crate::exit::{Exit, Failure};
+use crate::find::look;
 use crate::{Outcome, size, time};
 
 pub(crate) use recv::{Arguments as RecvArguments, run as run_recv};
@@ -72,6 +74,16 @@ impl Common {
             other => other?,
         };
         Ok((segment, ring))
+    }
+
+    /// Nothing goes through itself: the receiver would cut the memory off under both sides.
+    fn refuse_itself(&self, segment: &Segment, file: &Named) -> Outcome<()> {
+        let Some(memory) = segment.as_fd() else { return Ok(()) };
+        let [memory, found] = [fstat(memory)?, fstat(file.as_fd())?];
+        if (memory.st_dev, memory.st_ino) != (found.st_dev, found.st_ino) {
+            return Ok(());
+        }
+        Err(Failure::new(Exit::Usage, format!("{file}: it is the segment `{}` itself", self.name)).into())
     }
 
     /// Waits until `is_so`, which is asked how far the other side has come: as long as that changes, time is not up.
@@ -141,9 +153,15 @@ impl Common {
         }
     }
 
-    /// Takes the name away; it is no error if the other side was faster.
-    fn remove(&self) -> Outcome<()> {
-        match Segment::unlink(&self.name) {
+    /// Takes the name away; it is no error if the other side was faster, and by now it is another segment's.
+    fn remove(&self, segment: &Segment) -> Outcome<()> {
+        let created = segment.info()?.created;
+        let removed = match look(&self.name).and_then(|named| named.info()) {
+            Ok(named) if named.created == created => Segment::unlink(&self.name),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        };
+        match removed {
             Err(Error::NotFound { .. }) => Ok(()),
             other => Ok(other?),
         }
@@ -281,8 +299,12 @@ mod tests {
                 ring.capacity(),
                 "the first one counts"
             );
-            other.remove().expect("removed");
-            other.remove().expect("gone");
+            other.remove(&segment).expect("removed");
+            other.remove(&segment).expect("gone");
+            let (successor, _) = other.open().expect("there is room");
+            other.remove(&segment).expect("gone");
+            assert!(!other.open().expect("it is there").0.created(), "what came afterwards stays");
+            other.remove(&successor).expect("removed");
         }
     }
 }

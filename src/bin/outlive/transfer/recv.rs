@@ -23,7 +23,8 @@ pub(crate) struct Arguments {
     /// Go on where a killed receiver stopped, and wait for senders that are killed: one FILE a segment, from its beginning
     #[arg(long, requires = "file")]
     resume: bool,
-    /// Remove the segment at the end of the stream
+    /// Remove the segment at the end of the stream. With --resume, a side that is killed in the instant between this and
+    /// its exit begins anew when it is started again: leave --rm away where that must not be
     #[arg(long)]
     rm: bool,
 }
@@ -32,7 +33,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let common = &arguments.common;
     let mut output = match &arguments.file {
-        // Truncated when it is certain that something is received.
+        // Truncated when this is certain to be the receiver.
         Some(path) => Named::open(path, File::options().write(true).create(true).truncate(false).open(path))?,
         None => Named::standard(io::stdout(), "standard output")?,
     };
@@ -40,9 +41,14 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         output.regular_length()?;
     }
     let (segment, ring) = common.open()?;
-    receive(arguments, &segment, &ring, &mut output)?;
+    common.refuse_itself(&segment, &output)?;
+    if let Err(error) = receive(arguments, &segment, &ring, &mut output) {
+        drop(ring);
+        segment.withdraw(); // nobody came: then it is as before
+        return Err(error);
+    }
     if arguments.rm {
-        common.remove()?;
+        common.remove(&segment)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -65,7 +71,8 @@ fn receive(arguments: &Arguments, segment: &Segment, ring: &Ring, output: &mut N
     let first = reader.0.position();
     let drained = drain(arguments, ring, &before, &mut reader.0, output);
     match &drained {
-        Err(_) if arguments.resume => {} // as if this process had died: the sender waits for a successor
+        // As if this process had died: the sender waits for a successor.
+        Err(_) if arguments.resume && reader.0.position() > 0 => {}
         Err(_) if reader.0.position() == first => reader.give().resign(), // nothing happened
         _ => reader.give().close(),
     }

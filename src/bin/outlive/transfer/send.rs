@@ -24,7 +24,8 @@ pub(crate) struct Arguments {
     /// Go on where a killed sender stopped, and wait for receivers that are killed: one FILE a segment, from its beginning
     #[arg(long, requires = "file")]
     resume: bool,
-    /// Wait until everything is received, then remove the segment
+    /// Wait until everything is received, then remove the segment. With --resume, a side that is killed in the instant
+    /// between this and its exit begins anew when it is started again: leave --rm away where that must not be
     #[arg(long)]
     rm: bool,
 }
@@ -41,16 +42,21 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         input.regular_length()?;
     }
     let (segment, ring) = common.open()?;
+    common.refuse_itself(&segment, &input)?;
     let before = ring.stats();
     let sent = if arguments.resume && before.sender_closed {
         is_all(common, &input, before.sent)
     } else {
         send(arguments, &segment, &ring, &before, &mut input)
     };
-    sent?;
+    if let Err(error) = sent {
+        drop(ring);
+        segment.withdraw(); // nothing was sent, and nobody came: then it is as before
+        return Err(error);
+    }
     if arguments.rm {
         until_received(arguments, &segment, &ring)?;
-        common.remove()?;
+        common.remove(&segment)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -117,6 +123,9 @@ fn pour(
         at = at.map(|at| at + n);
     }
     bar.finish_and_clear();
+    if arguments.resume && input.regular_length()? < writer.position() {
+        return is_all(common, input, writer.position()); // truncated meanwhile: then it is not this file
+    }
     Ok(())
 }
 
