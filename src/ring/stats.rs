@@ -51,13 +51,12 @@ pub(super) fn of_header(region: &Region, at: u64, unit: Unit, capacity: u64) -> 
     };
     let (head, tail) = (header.head.look(), header.tail.look());
     let counted = |track: &Track, position| match unit {
-        // Its mark is gone when the end has moved twice between the looks.
-        Unit::Records => {
-            let again = || (0..8).find_map(|_| track.count_at(track.look()));
-            track.count_at(position).or_else(again).unwrap_or(0)
-        }
+        // The mark is gone when the end has moved twice since the look.
+        Unit::Records => (0..9).find_map(|_| track.count_at(track.look())).unwrap_or(0),
         Unit::Messages | Unit::Bytes => count(position),
     };
+    let received = counted(&header.head, head); // before those that were sent: of which there are never fewer
+    let sent = counted(&header.tail, tail);
     let [sending, receiving] = [header.sender.look(), header.receiver.look()];
     let died = |state| match state {
         Some(State::Died(owner)) => Some(owner),
@@ -67,8 +66,8 @@ pub(super) fn of_header(region: &Region, at: u64, unit: Unit, capacity: u64) -> 
         unit,
         capacity,
         depth: tail.wrapping_sub(head).min(capacity),
-        sent: counted(&header.tail, tail),
-        received: counted(&header.head, head),
+        sent,
+        received,
         sender: sending.holder(),
         receiver: receiving.holder(),
         sender_closed: sending.state() == Some(State::Closed),

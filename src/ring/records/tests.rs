@@ -407,3 +407,25 @@ fn an_iterator_ends_with_an_error_which_is_its_last_item() {
     assert!(matches!(items.next(), Some(Err(RecvError::PeerDied(_)))));
     assert_eq!(items.next(), None);
 }
+
+/// Whoever looks at a busy ring does not see more records leave it than came in.
+#[test]
+fn no_more_are_received_than_were_sent_in_any_look() {
+    let (_segment, ring) = ring(1 << 12);
+    let (mut sender, mut receiver) = ends(&ring);
+    thread::scope(|scope| {
+        let looking = scope.spawn(|| {
+            let mut seen = ring.stats();
+            for look in 0..300_000 {
+                assert!(seen.received <= seen.sent, "look {look}: {seen:?}");
+                seen = ring.stats();
+            }
+        });
+        let mut record = Vec::new();
+        while !looking.is_finished() {
+            sender.try_send(b"1").unwrap();
+            receiver.try_recv(&mut record).unwrap();
+        }
+        looking.join().unwrap();
+    });
+}
