@@ -5,12 +5,14 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use nix::libc;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::geteuid;
+use outlive::ring::spsc::Ring;
 use outlive::{Error, Segment, segment};
 
 mod common;
@@ -20,24 +22,34 @@ use common::sysv::{Key, remove};
 /// The children of these tests: see `common::process`.
 #[test]
 fn child_entry() {
-    process::as_child(&[("visitor", visitor), ("caller", caller)]);
+    process::as_child(&[("visitor", visitor), ("copier", copier), ("caller", caller)]);
 }
 
-/// Looks at a file without contents in a full /dev/shm, which is this process's own.
-fn visitor(_: &[String]) {
+/// This process's own /dev/shm, of 256 KiB.
+fn shm() -> Option<&'static Path> {
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     let nothing: Option<&str> = None;
     let shm = Path::new("/dev/shm");
     let mounted = unshare(CloneFlags::CLONE_NEWNS)
         .and_then(|()| mount(nothing, "/", nothing, private, nothing))
-        .and_then(|()| mount(Some("none"), shm, Some("tmpfs"), MsFlags::empty(), Some("size=64k")));
+        .and_then(|()| mount(Some("none"), shm, Some("tmpfs"), MsFlags::empty(), Some("size=256k")));
     if let Err(why) = mounted {
         say(&format!("NOT TESTED: a full /dev/shm: {why}"));
-        return;
+        return None;
     }
-    File::create(shm.join("hole")).unwrap().set_len(1 << 16).unwrap();
+    Some(shm)
+}
+
+fn fill(shm: &Path) {
     let mut filler = File::create(shm.join("filler")).unwrap();
     while filler.write_all(&[7; 4096]).is_ok() {}
+}
+
+/// Looks at a file without contents where there is no room for any.
+fn visitor(_: &[String]) {
+    let Some(shm) = shm() else { return };
+    File::create(shm.join("hole")).unwrap().set_len(1 << 16).unwrap();
+    fill(shm);
     let looks = [
         Segment::open("shm:hole"),
         Segment::open_or_create("shm:hole", 1 << 16),
@@ -48,6 +60,43 @@ fn visitor(_: &[String]) {
     }
     assert!(matches!(Segment::unlink("shm:hole"), Err(Error::Foreign { .. })));
     say("fine");
+}
+
+/// Opens a copy of a segment, as `cp` makes it: without the pages that were never written.
+fn copier(_: &[String]) {
+    let Some(shm) = shm() else { return };
+    let original = Segment::create("shm:original", 1 << 16).unwrap();
+    Ring::<u64>::create(&original, "ring", 1 << 12).unwrap();
+    drop(original);
+    let bytes = fs::read(shm.join("original")).unwrap();
+    let copy = File::create(shm.join("copy")).unwrap();
+    copy.set_len(1 << 16).unwrap();
+    for (page, at) in bytes.chunks(4096).zip((0..).step_by(4096)) {
+        if page.iter().any(|&byte| byte != 0) {
+            copy.write_all_at(page, at).unwrap();
+        }
+    }
+    fill(shm);
+    let refused = Segment::open("shm:copy");
+    assert!(matches!(refused, Err(Error::NoSpace { needed: 65_536, .. })), "{refused:?}");
+    fs::remove_file(shm.join("filler")).unwrap();
+    let segment = Segment::open("shm:copy").unwrap();
+    fill(shm);
+    let mut sender = Ring::<u64>::open(&segment, "ring").unwrap().try_sender().unwrap();
+    for number in 0..1 << 12 {
+        sender.send(number).unwrap();
+    }
+    say("fine");
+}
+
+#[test]
+fn a_copy_without_its_empty_pages_gets_them_when_it_is_opened() {
+    let mut child = Child::start("copier", &[]);
+    let word = child.hear();
+    child.succeeds();
+    if word != "fine" {
+        process::visibly(&word);
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ use nix::sys::statfs;
 use nix::sys::uio::{pread, pwrite};
 use nix::unistd;
 
-pub(crate) use super::reserve::{Reserve, reserve};
+pub(crate) use super::reserve::{Reserve, is_reserved, reserve};
 
 /// Where POSIX shared memory objects live: `shm_open("/x")` is a file of this directory.
 pub(crate) const SHM_DIR: &str = "/dev/shm";

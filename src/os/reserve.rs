@@ -65,6 +65,21 @@ pub(crate) fn reserve(fd: BorrowedFd<'_>, len: u64) -> io::Result<Reserve> {
     }
 }
 
+/// Whether the object takes as much of its file system as `len` bytes do. A copy may take less, for programs that copy
+/// leave out pages that are zero.
+///
+/// # Errors
+///
+/// What `fstat` says.
+pub(crate) fn is_reserved(fd: BorrowedFd<'_>, len: u64) -> io::Result<bool> {
+    Ok(taken(&stat::fstat(fd)?) >= len)
+}
+
+/// Bytes that it takes: `st_blocks` counts in 512, whatever the file system does.
+fn taken(found: &stat::FileStat) -> u64 {
+    u64::try_from(found.st_blocks).unwrap_or(0).saturating_mul(512)
+}
+
 /// Allocates in one call if it can. At a signal, tmpfs may give up and give back what it had of that call (of
 /// any signal in some kernels, of a deadly one in others): under a timer only ever smaller pieces get
 /// through.
@@ -85,9 +100,7 @@ fn in_pieces(len: u64, mut allocate: impl FnMut(u64, u64) -> nix::Result<()>) ->
 fn hopeless(fd: BorrowedFd<'_>, len: u64) -> io::Result<Option<u64>> {
     let found = stat::fstat(fd)?;
     let size = u64::try_from(found.st_size).unwrap_or(0);
-    // st_blocks counts in 512 bytes, whatever the file system does.
-    let has = u64::try_from(found.st_blocks).unwrap_or(0).saturating_mul(512);
-    let wants = len.saturating_sub(has);
+    let wants = len.saturating_sub(taken(&found));
     let room = room(fd)?;
     if room.limited && wants > room.free {
         return Ok(Some(room.available));

@@ -185,8 +185,9 @@ impl Options {
     /// Attaches to the segment.
     ///
     /// # Errors
-    /// `NotFound`, `Foreign`, `NoRow`, `Denied`, `InvalidAddress`, `Unsupported`. With [`read_only`](Self::read_only)
-    /// never `NoRow`.
+    /// `NotFound`, `Foreign`, `NoRow`, `Denied`, `InvalidAddress`, `Unsupported`; `NoSpace` for the copy of a file that was
+    /// made without its empty pages, and for which there is no room. With [`read_only`](Self::read_only) never `NoRow` or
+    /// `NoSpace`.
     pub fn open(&self, address: impl Into<Address>) -> Result<Segment> {
         startup::open(&address.into(), self).map(|attached| Segment::new(attached, false))
     }

@@ -263,11 +263,7 @@ fn in_whole_pages(options: &Options, fd: &OwnedFd) -> Result<Options> {
 fn make(options: &Options, fd: OwnedFd, path: Option<PathBuf>) -> Result<Arc<Attached>> {
     refuse_foreign_file_systems(&fd)?;
     let (plan, size) = plan(&in_whole_pages(options, &fd)?)?;
-    match object::reserve(fd.as_fd(), size) {
-        Ok(Reserve::Done) => {}
-        Ok(Reserve::NoSpace { available }) => return Err(Error::NoSpace { needed: size, available }),
-        Err(e) => return Err(translate("fallocate", e, || "the new segment".to_owned())),
-    }
+    reserve(&fd, size)?;
     let status = status_of(&fd)?;
     let region = map(&fd, &status, size, false)?;
     make_present(options, &region)?;
@@ -275,6 +271,14 @@ fn make(options: &Options, fd: OwnedFd, path: Option<PathBuf>) -> Result<Arc<Att
     plan.build(&region, os::process::boot_id(), os::process::random())?;
     join_region(fd, &status, path, region, plan)?
         .ok_or(Error::NotFound { name: "the new segment".to_owned() })
+}
+
+fn reserve(fd: &OwnedFd, size: u64) -> Result<()> {
+    match object::reserve(fd.as_fd(), size) {
+        Ok(Reserve::Done) => Ok(()),
+        Ok(Reserve::NoSpace { available }) => Err(Error::NoSpace { needed: size, available }),
+        Err(e) => Err(translate("fallocate", e, || "the segment".to_owned())),
+    }
 }
 
 /// `None`: it is being unlinked.
@@ -297,6 +301,11 @@ fn join(
     if plan.size != status.size {
         // Somebody has extended the file, or was killed while he did: no space is reserved behind the size.
         region = map(&fd, status, plan.size, options.read_only)?;
+    }
+    // A file may be a copy, without the pages that were zero. (A memfd is not, and what its maker left out is his affair.)
+    let is_reserved = || object::is_reserved(fd.as_fd(), plan.size).map_err(|e| Error::os("fstat", e));
+    if status.links != 0 && !options.read_only && !is_reserved()? {
+        reserve(&fd, plan.size)?;
     }
     make_present(options, &region)?;
     if options.read_only {
