@@ -14,6 +14,7 @@
 //! | 5 | `sync` | eventcount |
 //! | 6 | [`ring`] | rings: values, records, streams of bytes |
 //! | 7 | [`object`] | users' own atomics by name |
+//! | 10 | [`inspect`] | everything, distrusted: the check |
 #![deny(clippy::unwrap_used)]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests panic on purpose"))]
 
@@ -27,6 +28,7 @@ compile_error!("outlive needs 64-bit little-endian Linux with 64-bit atomics");
 
 pub mod error;
 pub mod guide;
+pub mod inspect;
 mod memory;
 pub mod object;
 mod os;

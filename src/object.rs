@@ -20,6 +20,7 @@ use crate::memory::Region;
 use crate::payload::{self, Concurrent};
 use crate::ptr::Offset;
 use crate::segment::directory::{self, Kind, Mode, ObjectHandle, Spec};
+use crate::segment::inspection::{Breach, Inspection, Place};
 use crate::segment::{Owner, Segment};
 
 /// A `T` of atomics in a segment, shared by everybody who opens it.
@@ -49,9 +50,16 @@ unsafe impl<T: Concurrent> Send for Object<T> {}
 unsafe impl<T: Concurrent> Sync for Object<T> {}
 
 /// Users' words are theirs to repair.
-pub(crate) static KIND: Kind = Kind { tag: 1, name: "object", sweep: nothing_to_repair, look: None };
+pub(crate) static KIND: Kind = Kind { tag: 1, name: "object", sweep: nothing_to_repair, look: None, check };
 
 fn nothing_to_repair(_: &Region, _: u64, _: u64, _: &dyn Fn(Owner) -> bool) {}
+
+/// What users' words mean is theirs. An object has no capacity.
+fn check(inspection: &mut Inspection<'_>, place: &Place) {
+    if place.named && place.shape != 0 {
+        inspection.report(Breach::corrupt("an object of atomics has a capacity", place.at, place.shape));
+    }
+}
 
 impl<T: Concurrent> Object<T> {
     /// Makes the object; its name must be free.

@@ -43,6 +43,7 @@
 
 use crate::error::{Error, Fault};
 use crate::memory::Control;
+use crate::segment::inspection::Look;
 use crate::segment::{Attached, Owner};
 use crate::shim::clock::Deadline;
 use crate::shim::{AtomicU64, Ordering};
@@ -102,6 +103,11 @@ impl Word {
         }
     }
 
+    /// As it stands in the segment.
+    pub(super) fn bits(self) -> u64 {
+        self.0
+    }
+
     /// How many holders there have been, modulo 2^32.
     pub(super) fn epoch(self) -> u32 {
         (self.0 >> 32) as u32
@@ -130,6 +136,11 @@ impl Role {
     #[inline]
     pub(super) fn look(&self) -> Word {
         Word(self.word.load(Ordering::Acquire)) // [L1]
+    }
+
+    /// What the word is in when a check looks at it.
+    pub(super) fn examine(&self, look: &mut Look<'_>) -> Word {
+        Word(look.u64(&self.word))
     }
 
     /// Takes the role for `attached`, if nobody alive has it; else says who. `at`: where the ring lies, for reports.

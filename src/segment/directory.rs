@@ -54,6 +54,7 @@ use core::fmt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::inspection::{Inspection, Place};
 use super::owner_lock;
 use super::{Attached, Owner};
 use crate::error::{Error, Fault, Result};
@@ -61,10 +62,12 @@ use crate::memory::{Control, Region};
 use crate::payload::Schema;
 use crate::shim::{AtomicU64, Ordering, fence};
 
+mod check;
 mod entry;
 mod handle;
 mod stats;
 
+pub(super) use check::check;
 pub(super) use entry::Entry;
 use entry::{Name, State, Word};
 pub(crate) use handle::ObjectHandle;
@@ -85,6 +88,9 @@ pub(crate) enum Mode {
 /// What an object of `len` bytes at `at` shows to somebody who looks from outside, and believes nothing.
 pub(crate) type Look = fn(region: &Region, at: u64, len: u64) -> Option<Stats>;
 
+/// How the invariants of an object are compared with its words.
+pub(crate) type Check = fn(&mut Inspection<'_>, &Place);
+
 /// What kind of structure an object is, and how the sweep repairs it.
 pub(crate) struct Kind {
     /// Its number in the layout.
@@ -97,6 +103,8 @@ pub(crate) struct Kind {
     /// For rings: how the one (at, len) looks from outside. Changes nothing, believes nothing that it reads, and gives
     /// `None` for what cannot be one. What it read may have been another object's by then: whoever calls it looks again.
     pub(crate) look: Option<Look>,
+    /// States the invariants of an object that says it is of this kind: see `segment::inspection`.
+    pub(crate) check: Check,
 }
 
 impl fmt::Debug for Kind {

@@ -19,10 +19,10 @@ const HEADER_SIZE: u64 = 4096;
 pub(super) const DATA_ALIGN: u64 = 128;
 
 /// Unlinked by the last detach.
-const FLAG_TEMPORARY: u64 = 1;
+pub(super) const FLAG_TEMPORARY: u64 = 1;
 /// Waiters call membarrier, notifiers do without a fence. Fixed at creation, because both sides must agree.
-const FLAG_ASYMMETRIC: u64 = 2;
-const KNOWN_FLAGS: u64 = FLAG_TEMPORARY | FLAG_ASYMMETRIC;
+pub(super) const FLAG_ASYMMETRIC: u64 = 2;
+pub(super) const KNOWN_FLAGS: u64 = FLAG_TEMPORARY | FLAG_ASYMMETRIC;
 /// In `gone` of a segment that is not temporary: its creator has withdrawn it.
 pub(super) const WITHDRAWN: u32 = u32::from_le_bytes(*b"gone");
 

@@ -53,10 +53,12 @@ use crate::trust::{Checked, Trust, Trusted};
 
 mod address;
 mod attached;
+pub(crate) mod check;
 pub(crate) mod directory;
 mod evidence;
 mod header;
 mod info;
+pub(crate) mod inspection;
 mod observer;
 mod options;
 mod owner;

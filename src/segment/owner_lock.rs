@@ -75,6 +75,13 @@ impl Drop for Held<'_> {
     }
 }
 
+/// Whom the word of a lock names, if anybody. `None`: nobody ever wrote such a word.
+pub(super) fn holder(word: u32) -> Option<Option<Owner>> {
+    let holder = Owner::from_bits(word);
+    let known = holder.map_or(0, |holder| WAITERS | holder.bits());
+    (word & !known == 0).then_some(holder)
+}
+
 /// Frees the lock of a dead holder.
 pub(super) fn recover(word: &AtomicU32, dead: &dyn Fn(Owner) -> bool) {
     let seen = word.load(Ordering::Relaxed); // [K1]

@@ -79,7 +79,7 @@ pub(super) struct Row {
     pub(super) caps: AtomicU32,
     pub(super) doorbell: AtomicU32,
     pub(super) life_w: AtomicU32,
-    reserved: AtomicU32,
+    pub(super) reserved: AtomicU32,
     pub(super) life_g: AtomicU32,
 }
 

@@ -47,7 +47,7 @@ pub(super) fn take(attached: &Attached) -> Result<Arc<Attached>> {
 }
 
 /// The segment once more, for reading. `None`: it is on the heap.
-fn second_mapping(attached: &Attached) -> Result<Option<Region>> {
+pub(super) fn second_mapping(attached: &Attached) -> Result<Option<Region>> {
     let (Some(kernel), Some(mapping)) = (attached.kernel(), attached.region().mapping()) else {
         return Ok(None);
     };

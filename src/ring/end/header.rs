@@ -11,7 +11,7 @@ use crate::sync::EventCount;
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(in crate::ring) struct Header {
-    constants: CacheLine<Constants>,
+    pub(super) constants: CacheLine<Constants>,
     /// The next position to send. Written by the sender only.
     pub(in crate::ring) tail: CacheLine<Track>,
     /// The next position to receive. Written by the receiver only.
@@ -25,7 +25,7 @@ pub(in crate::ring) struct Header {
     /// The sender sleeps on it, the receiver notifies.
     pub(in crate::ring) space: CacheLine<EventCount>,
     /// For later: the rows to be woken through their doorbells, and statistics.
-    reserved: CacheLine<Reserved>,
+    pub(super) reserved: CacheLine<Reserved>,
 }
 
 // SAFETY: cache lines of structs of atomics.
@@ -34,7 +34,7 @@ unsafe impl Control for Header {}
 /// Written by the creator, never again. What they mean is the ring's own business.
 #[derive(Debug, Default)]
 #[repr(C)]
-struct Constants([AtomicU64; 8]);
+pub(super) struct Constants(pub(super) [AtomicU64; 8]);
 
 // SAFETY: atomics.
 unsafe impl Control for Constants {}
@@ -44,7 +44,7 @@ unsafe impl Control for Constants {}
 #[repr(C)]
 pub(in crate::ring) struct Track {
     position: AtomicU64,
-    marks: [Mark; 2],
+    pub(super) marks: [Mark; 2],
 }
 
 // SAFETY: an atomic, and structs of atomics.
@@ -53,9 +53,9 @@ unsafe impl Control for Track {}
 /// What else belongs to a position, for rings that count something else than positions.
 #[derive(Debug, Default)]
 #[repr(C)]
-struct Mark {
-    position: AtomicU64,
-    count: AtomicU64,
+pub(super) struct Mark {
+    pub(super) position: AtomicU64,
+    pub(super) count: AtomicU64,
 }
 
 // SAFETY: atomics.
@@ -63,8 +63,8 @@ unsafe impl Control for Mark {}
 
 #[derive(Debug, Default)]
 #[repr(C)]
-struct Reserved {
-    waiting: AtomicU64,
+pub(super) struct Reserved {
+    pub(super) waiting: AtomicU64,
 }
 
 // SAFETY: an atomic.
@@ -150,7 +150,7 @@ pub(in crate::ring) fn sweep(region: &Region, at: u64, len: u64, dead: &dyn Fn(O
 impl Track {
     /// The word that is published.
     #[inline]
-    pub(super) fn position(&self) -> &AtomicU64 {
+    pub(in crate::ring) fn position(&self) -> &AtomicU64 {
         &self.position
     }
 

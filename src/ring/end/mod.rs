@@ -86,10 +86,12 @@ use crate::shim::clock::Deadline;
 use crate::shim::{self, Ordering, PrivateU64};
 use crate::sync::Seen;
 
+mod check;
 mod header;
 mod side;
 mod stuck;
 
+pub(super) use check::{Expected, check_constants, check_marks, check_positions, check_roles, header_of};
 pub(super) use header::{Header, Track, sweep};
 pub(super) use side::{Receiving, Sending, Side};
 pub(super) use stuck::{Stuck, Waiting};

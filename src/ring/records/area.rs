@@ -51,6 +51,14 @@ impl Area {
         Ok(Self { words: words_of, mask: words - 1, row, mirror: mirror.map(Arc::new) })
     }
 
+    /// The area at `at`, of a `capacity` in whole words, for whoever looks at it from outside: in one piece.
+    pub(super) fn seen(region: &Region, at: u64, capacity: u64) -> Result<Self, Fault> {
+        let (base, words) = (region.bytes(at, capacity, WORD)?, index(capacity / WORD));
+        // SAFETY: `bytes` has checked the range; whoever looks keeps it mapped. B-I1.
+        let words_of = unsafe { Slots::open(base.cast(), words, region.races(), at) };
+        Ok(Self { words: words_of, mask: words - 1, row: words, mirror: None })
+    }
+
     /// Whether it is mapped twice: then every frame lies in one piece.
     pub(super) fn is_mapped_twice(&self) -> bool {
         self.mirror.is_some()

@@ -84,7 +84,7 @@ impl Plan {
         Ok(())
     }
 
-    fn values(&self) -> [u64; 8] {
+    pub(super) fn values(&self) -> [u64; 8] {
         [MAGIC, VERSION, self.capacity, self.mirrored.into(), self.data_at, self.total, 0, 0]
     }
 }

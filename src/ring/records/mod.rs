@@ -115,6 +115,7 @@
 //! at every offset, the wrap of positions).
 
 mod area;
+mod check;
 mod guards;
 mod layout;
 mod receiver;

@@ -15,6 +15,7 @@ use crate::segment::directory::{self, Kind, Mode, ObjectHandle, Spec};
 use crate::trust::{Checked, Trust};
 
 use super::area::Area;
+use super::check::check;
 use super::layout::{MAGIC, Plan, VERSION, WORD};
 use super::receiver::Receiver;
 use super::sender::Sender;
@@ -70,7 +71,7 @@ impl From<usize> for Config {
 }
 
 /// How a ring is repaired after a death.
-pub(crate) static KIND: Kind = Kind { tag: 3, name: "records ring", sweep, look: Some(look) };
+pub(crate) static KIND: Kind = Kind { tag: 3, name: "records ring", sweep, look: Some(look), check };
 
 fn look(region: &Region, at: u64, len: u64) -> Option<Stats> {
     stats::look(region, at, len, [MAGIC, VERSION], Unit::Records)

@@ -44,10 +44,18 @@ impl Plan {
     /// `None`: larger than an address space.
     pub(super) fn new<T: Shared>(capacity: u64) -> Option<Self> {
         let (size, align) = (size_of::<T>() as u64, align_of::<T>() as u64);
+        Self::of_payload(capacity, size, align, T::SCHEMA.fingerprint())
+    }
+
+    /// For a payload that is known by its layout only. `None`: there can be none, or the ring is larger than an address space.
+    pub(super) fn of_payload(capacity: u64, size: u64, align: u64, schema: u64) -> Option<Self> {
+        if size == 0 || !align.is_power_of_two() || size % align != 0 {
+            return None;
+        }
         let header = Layout::new::<Header>().size() as u64;
         let data_at = header.checked_next_multiple_of(align.max(LINE))?;
         let total = capacity.checked_mul(size)?.checked_add(data_at)?;
-        Some(Self { capacity, size, align, schema: T::SCHEMA.fingerprint(), data_at, total })
+        Some(Self { capacity, size, align, schema, data_at, total })
     }
 
     /// The alignment of the whole ring.
@@ -93,7 +101,7 @@ impl Plan {
         Ok(unsafe { Slots::open(base.cast(), index(self.capacity), region.races(), data_at) })
     }
 
-    fn values(&self) -> [u64; 8] {
+    pub(super) fn values(&self) -> [u64; 8] {
         [MAGIC, VERSION, self.capacity, self.size, self.align, self.schema, self.data_at, self.total]
     }
 }

@@ -94,6 +94,7 @@
 //! `loom-tests/tests/spsc.rs` (orderings, deaths at every write, roles), `loom-tests/tests/event.rs` (sleeping), the
 //! tests of this module (corrupt words, the wrap of positions).
 
+mod check;
 mod guards;
 mod layout;
 mod receiver;

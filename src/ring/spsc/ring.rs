@@ -15,6 +15,7 @@ use crate::segment::directory::{self, Kind, Mode, ObjectHandle, Spec};
 use crate::shim::Slots;
 use crate::trust::{Checked, Trust};
 
+use super::check::check;
 use super::layout::{MAGIC, Plan, VERSION};
 use super::receiver::Receiver;
 use super::sender::Sender;
@@ -68,7 +69,7 @@ impl From<usize> for Config {
 }
 
 /// How a ring is repaired after a death, and looked at from outside.
-pub(crate) static KIND: Kind = Kind { tag: 2, name: "spsc ring", sweep, look: Some(look) };
+pub(crate) static KIND: Kind = Kind { tag: 2, name: "spsc ring", sweep, look: Some(look), check };
 
 fn look(region: &Region, at: u64, len: u64) -> Option<Stats> {
     stats::look(region, at, len, [MAGIC, VERSION], Unit::Messages)

@@ -78,7 +78,7 @@ impl Plan {
         Ok(unsafe { Slots::open(base, index(self.capacity), region.races(), data_at) })
     }
 
-    fn values(&self) -> [u64; 8] {
+    pub(super) fn values(&self) -> [u64; 8] {
         [MAGIC, VERSION, self.capacity, self.data_at, self.total, 0, 0, 0]
     }
 }

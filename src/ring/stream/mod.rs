@@ -122,6 +122,7 @@ use std::io;
 use crate::error::Error;
 use crate::ring::end::Waiting;
 
+mod check;
 mod data;
 mod guards;
 mod layout;

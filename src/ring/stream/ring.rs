@@ -13,6 +13,7 @@ use crate::segment::Segment;
 use crate::segment::directory::{self, Kind, Mode, ObjectHandle, Spec};
 use crate::trust::{Checked, Trust};
 
+use super::check::check;
 use super::data::Data;
 use super::layout::{LINE, MAGIC, Plan, VERSION};
 use super::reader::Reader;
@@ -71,7 +72,7 @@ impl From<usize> for Config {
 }
 
 /// How a stream is repaired after a death.
-pub(crate) static KIND: Kind = Kind { tag: 4, name: "stream ring", sweep, look: Some(look) };
+pub(crate) static KIND: Kind = Kind { tag: 4, name: "stream ring", sweep, look: Some(look), check };
 
 fn look(region: &Region, at: u64, len: u64) -> Option<Stats> {
     stats::look(region, at, len, [MAGIC, VERSION], Unit::Bytes)

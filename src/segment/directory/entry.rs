@@ -23,14 +23,14 @@ use crate::shim::{AtomicU64, Ordering, fence};
 #[repr(C, align(128))]
 pub(crate) struct Entry {
     pub(super) word: AtomicU64,
-    kind: AtomicU64,
-    schema: AtomicU64,
-    shape: AtomicU64,
-    at: AtomicU64,
-    len: AtomicU64,
-    reserved: [AtomicU64; 2],
-    name: [AtomicU64; 6],
-    payload: [AtomicU64; 2],
+    pub(super) kind: AtomicU64,
+    pub(super) schema: AtomicU64,
+    pub(super) shape: AtomicU64,
+    pub(super) at: AtomicU64,
+    pub(super) len: AtomicU64,
+    pub(super) reserved: [AtomicU64; 2],
+    pub(super) name: [AtomicU64; 6],
+    pub(super) payload: [AtomicU64; 2],
 }
 
 // SAFETY: atomics and arrays of atomics.
@@ -184,6 +184,14 @@ impl Name {
             *word = u64_of(chunk);
         }
         Ok(Self(words))
+    }
+
+    /// What those words say, if [`pack`](Self::pack) gives them for it.
+    pub(super) fn unpack(words: &[u64; 6]) -> Option<String> {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let (len, bytes) = bytes.split_first()?;
+        let name = core::str::from_utf8(bytes.get(..usize::from(*len))?).ok()?;
+        Self::pack(name).is_ok_and(|packed| packed.0 == *words).then(|| name.to_owned())
     }
 }
 
