@@ -5,5 +5,15 @@
 
 mod common;
 
+#[path = "check/live.rs"]
+mod live;
+#[path = "check/planted.rs"]
+mod planted;
 #[path = "check/sound.rs"]
 mod sound;
+
+/// The children of these tests: see `common::process`.
+#[test]
+fn child_entry() {
+    common::process::as_child(&[("check worker", live::worker)]);
+}

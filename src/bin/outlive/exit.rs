@@ -26,7 +26,7 @@ pub(crate) enum Exit {
 pub(crate) const HELP: &str = "\
 Exit codes:
   0  done
-  1  another error
+  1  another error; check: something is corrupt
   2  wrong usage
   3  not found: the segment, or a file
   4  timed out

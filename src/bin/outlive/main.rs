@@ -4,6 +4,7 @@
 //! [`find`] (which segments there are), [`view`] (what is shown of one, and `--json`), [`table`], [`size`], [`time`],
 //! [`exit`] (what errors mean to a shell).
 
+mod check;
 mod completions;
 mod demo;
 mod exit;
@@ -47,6 +48,8 @@ enum Command {
     Ls(ls::Arguments),
     /// Show a segment: who is attached, its objects, who uses its rings and how full they are
     Show(show::Arguments),
+    /// Check segments: is anything in them broken?
+    Check(check::Arguments),
     /// Remove segments
     Rm(rm::Arguments),
     /// Recover what dead processes hold, and remove temporary segments that nobody is attached to
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Command::Recv(arguments) => transfer::run_recv(&arguments),
         Command::Ls(arguments) => ls::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
         Command::Rm(arguments) => rm::run(&arguments),
         Command::Reap(arguments) => reap::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

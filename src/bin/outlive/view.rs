@@ -5,7 +5,7 @@
 
 use outlive::ring::{Stats, Unit};
 use outlive::segment::{Attachment, ObjectInfo, SegmentInfo};
-use outlive::{Owner, Segment};
+use outlive::{Owner, Segment, inspect};
 use serde::Serialize;
 
 use crate::exit::Exit;
@@ -28,6 +28,10 @@ pub(crate) const SCHEMA: &str = r#"--json prints one object; what does not apply
         "receiver": (likewise)
       }
     }],
+    "check": {"sound": true, "live": false, "invariants": 812, "unsettled": 0, "findings": [{
+      "severity": "note" | "needs sweep" | "corrupt", "what": "...", "at": 4096, "found": 1,
+      "object": "prices" (if it is in one; "": it was removed, and is still open somewhere)
+    }]} (check),
     "removed": true, "recovered": 1, "left": 0 (rm and reap),
     "error": {"code": 6, "message": "..."} (code: as the exit code)
   }]}"#;
@@ -50,6 +54,9 @@ pub(crate) struct View {
     pub(crate) address: String,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub(crate) seen: Option<Seen>,
+    /// What a check found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) check: Option<Checked>,
     /// Whether its name was taken away.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) removed: Option<bool>,
@@ -74,6 +81,46 @@ impl View {
     pub(crate) fn of_error(address: String, error: &outlive::Error) -> Self {
         let trouble = Trouble { code: Exit::of(error).code(), message: error.to_string() };
         Self { address, error: Some(trouble), ..Self::default() }
+    }
+}
+
+/// What a check finds.
+#[derive(Debug, Serialize)]
+pub(crate) struct Checked {
+    sound: bool,
+    live: bool,
+    invariants: u64,
+    unsettled: u64,
+    findings: Vec<Found>,
+}
+
+/// One finding.
+#[derive(Debug, Serialize)]
+struct Found {
+    severity: String,
+    what: &'static str,
+    at: u64,
+    found: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    object: Option<String>,
+}
+
+impl Checked {
+    pub(crate) fn new(report: &inspect::Report) -> Self {
+        let found = |finding: &inspect::Finding| Found {
+            severity: finding.severity.to_string(),
+            what: finding.what,
+            at: finding.at,
+            found: finding.found,
+            object: finding.object.clone(),
+        };
+        Self {
+            sound: report.is_sound(),
+            live: report.live,
+            invariants: report.invariants,
+            unsettled: report.unsettled,
+            findings: report.findings.iter().map(found).collect(),
+        }
     }
 }
 
