@@ -1,11 +1,11 @@
-//! `outlive ls`, `show`, `rm`, `reap`: they find what there is, say what is so, disturb nobody, and nothing that lies about
+//! `outlive ls`, `show`, `check`, `rm`, `reap`: they find what there is, say what is so, disturb nobody, and nothing that lies about
 //! in a directory makes them fail or hang.
 #![cfg(feature = "cli")]
 #![cfg(not(loom))]
 #![allow(clippy::unwrap_used, reason = "tests panic on purpose")]
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 
 use nix::sys::signal::{Signal, kill};
@@ -538,4 +538,41 @@ fn addresses_print_as_they_are_written() {
     let directory = Directory::new("address");
     let address = directory.address("x");
     assert_eq!(Address::from(address.as_str()).to_string(), address);
+}
+
+#[test]
+fn check_names_what_is_broken_and_leaves_the_rest_alone() {
+    let (sound, broken) = (Name::shm("check-sound"), Name::shm("check-broken"));
+    let [sound_address, broken_address] = [&sound, &broken].map(|name| name.address().to_string());
+    let keepers = [join(&sound_address, false), join(&broken_address, false)];
+    let text = good(&["check", &sound_address, &broken_address]);
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert!(text.lines().all(|line| line.contains(": sound, live: ")), "{text}");
+
+    let mut child = holder(&sound_address, "lasting");
+    child.kill();
+    let text = good(&["check", &sound_address]);
+    assert!(
+        text.contains(": note: ") && text.contains(": needs sweep: ") && text.contains("\"numbers\""),
+        "{text}"
+    );
+    let report = report(&["check", &sound_address]);
+    assert_eq!(report[0]["check"]["sound"], true);
+    assert_eq!(report[0]["check"]["findings"][1]["severity"], "needs sweep", "{report:?}");
+    assert_eq!(report[0]["check"]["findings"][1]["object"], "numbers", "{report:?}");
+
+    let file = fs::OpenOptions::new().write(true).open(broken.path()).unwrap();
+    file.write_all_at(&[0xff; 8], 384).unwrap(); // the lock of the directory
+    let names = [broken_address.as_str(), &sound_address];
+    let text = ends_with(1, &run(&[&["check"], &names[..]].concat()));
+    assert!(text.lines().next().is_some_and(|line| line.contains("corrupt: at 384: ")), "{text}");
+    let report = segments(&ends_with(1, &run(&["check", &broken_address, "--json"])));
+    assert_eq!(report[0]["check"]["sound"], false);
+    assert_eq!(report[0]["check"]["findings"][0]["at"], 384, "{report:?}");
+    drop(keepers);
+
+    let none = Name::shm("check-none").address().to_string();
+    ends_with(3, &run(&["check", &none]));
+    ends_with(1, &run(&["check", &none, &broken_address]));
+    ends_with(2, &run(&["check"]));
 }

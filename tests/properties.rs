@@ -6,6 +6,8 @@
 
 use proptest::test_runner::Config;
 
+#[path = "properties/check.rs"]
+mod check;
 #[path = "properties/directory.rs"]
 mod directory;
 #[path = "properties/records.rs"]

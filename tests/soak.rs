@@ -13,7 +13,7 @@ use outlive::atomic::{AtomicU64, Ordering};
 use outlive::error::{RecvError, SendError};
 use outlive::object::Object;
 use outlive::ring::spsc::{Receiver, Ring, Sender};
-use outlive::{Error, Segment, testing};
+use outlive::{Error, Segment, inspect, testing};
 
 #[path = "soak/asleep.rs"]
 mod asleep;
@@ -242,7 +242,11 @@ fn soak(args: &[String]) {
         }
         assert!(since.elapsed() < STALL, "nothing moves after {kills} kills: {:?}", place.ring.stats());
         match random.below(20) {
-            0 => drop(place.segment.sweep().unwrap()),
+            0 => {
+                place.segment.sweep().unwrap();
+                let report = inspect::check(&place.segment);
+                assert!(report.is_sound(), "after {kills} kills: {report}");
+            }
             1 => {
                 // Stopped is not dead: nobody takes its role.
                 let victim = &workers[usize::try_from(random.below(4)).unwrap()];
@@ -281,6 +285,8 @@ fn soak(args: &[String]) {
     place.segment.sweep().unwrap();
     assert_eq!(place.segment.attachments().unwrap().len(), 1);
     assert!(place.segment.objects().unwrap().iter().all(|object| object.openers == 1));
+    let report = inspect::check(&place.segment);
+    assert!(report.findings.is_empty(), "{report}");
     let [senders, receivers, again] = [SENDERS, RECEIVERS, REDELIVERED].map(|word| get(&place.ledger[word]));
     say(&format!(
         "capacity {capacity}: {kills} kills, {senders} senders, {receivers} receivers, {} messages, {again} looked at again, \

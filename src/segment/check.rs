@@ -140,10 +140,10 @@ fn words(inspection: &mut Inspection<'_>, header: &Header) {
     inspection.require(|look| {
         let (at, word) = (offset_of!(Header, directory_lock) as u64, look.u32(&header.directory_lock));
         let corrupt = |what| Err(Breach::corrupt(what, at, word.into()));
-        let Some(holder) = owner_lock::holder(word) else {
+        if !owner_lock::is_legal(word) {
             return corrupt("the lock of the directory has bits that mean nothing");
-        };
-        match holder.map(|holder| look.standing(holder)) {
+        }
+        match owner_lock::holder(word).map(|holder| look.standing(holder)) {
             None | Some(Standing::Alive) => Ok(()),
             Some(Standing::Dead) => {
                 let what = "the lock of the directory is held by a dead attachment";

@@ -238,7 +238,7 @@ pub(crate) struct Inspection<'a> {
 impl<'a> Inspection<'a> {
     /// `region`: the segment's bytes, in this attachment's mapping or in another one.
     pub(super) fn new(attached: &'a Attached, region: &'a Region) -> Self {
-        let budget = (region.len() / 8).saturating_mul(4).saturating_add(1 << 16);
+        let budget = (region.len() / 8).saturating_mul(8).saturating_add(1 << 16);
         let (findings, invariants, unsettled, objects, alive, dead) = (Vec::new(), 0, 0, 0, 0, 0);
         let (object, changed) = (None, false);
         Self {

@@ -75,11 +75,15 @@ impl Drop for Held<'_> {
     }
 }
 
-/// Whom the word of a lock names, if anybody. `None`: nobody ever wrote such a word.
-pub(super) fn holder(word: u32) -> Option<Option<Owner>> {
-    let holder = Owner::from_bits(word);
-    let known = holder.map_or(0, |holder| WAITERS | holder.bits());
-    (word & !known == 0).then_some(holder)
+/// Whom the word of a lock names, if anybody.
+pub(super) fn holder(word: u32) -> Option<Owner> {
+    Owner::from_bits(word)
+}
+
+/// Whether the protocol writes such a word: waiters are announced to a holder only.
+pub(super) fn is_legal(word: u32) -> bool {
+    let known = holder(word).map_or(0, |holder| WAITERS | holder.bits());
+    word & !known == 0
 }
 
 /// Frees the lock of a dead holder.

@@ -6,6 +6,7 @@ use std::process::Command;
 use nix::sched::{CloneFlags, unshare};
 use outlive::atomic::{AtomicU64, Ordering};
 use outlive::error::{RecvError, SendError};
+use outlive::inspect::{self, Severity};
 use outlive::object::Object;
 use outlive::ring::spsc::Ring;
 use outlive::{Error, Owner, Segment};
@@ -20,11 +21,18 @@ use crate::peer::{Peer, Victim, find, sleeper};
 fn is_dead_and_recovered(segment: &Segment, owner: Owner) {
     let row = || find(segment, |each| each.owner == owner);
     assert!(segment.is_dead(owner) && !row().unwrap().alive);
+    let sound = || {
+        let report = inspect::check(segment);
+        assert!(report.is_sound(), "{report}");
+        report.of(Severity::NeedsSweep).count() + report.of(Severity::Note).count()
+    };
+    assert!(sound() > 0, "a death is worth a note");
     let swept = segment.sweep().unwrap();
     assert_eq!((swept.recovered, swept.left), (1, 0));
     assert_eq!(row(), None);
     assert!(segment.is_dead(owner), "for ever");
     assert_eq!(segment.sweep().unwrap().recovered, 0);
+    assert_eq!(sound(), 0, "and no more than one");
 }
 
 pub(crate) fn the_killed_are_dead_and_their_rows_are_used_again(backend: &dyn Backend) {

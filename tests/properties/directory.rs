@@ -252,6 +252,8 @@ proptest! {
             registry.base.remove(&format!("name {name}")).unwrap();
         }
         registry.base.sweep().unwrap();
+        let report = outlive::inspect::check(&registry.base);
+        prop_assert!(report.is_sound(), "{}", report);
         prop_assert_eq!(registry.base.objects().unwrap(), []);
         prop_assert_eq!(room(&registry.base), all);
     }

@@ -85,12 +85,11 @@ fn check_role(inspection: &mut Inspection<'_>, role: &Role, place: &Place, offse
         let corrupt = |what| Err(Breach::corrupt(what, at, word.bits()));
         let holder = match word.state() {
             None => return corrupt("the state of a role is none"),
-            Some(State::Vacant | State::Closed) => return Ok(()),
+            Some(State::Open(owner)) => owner,
             Some(State::Died(owner)) if owner.row() == 0 || owner.row() > look.rows() => {
                 return corrupt("a role was held by no attachment");
             }
-            Some(State::Died(_)) => return Ok(()), // a name of the past
-            Some(State::Open(owner)) => owner,
+            Some(State::Vacant | State::Closed | State::Died(_)) => return Ok(()),
         };
         let standing = look.standing(holder);
         match standing {

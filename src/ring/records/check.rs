@@ -15,6 +15,8 @@ use crate::segment::inspection::{Breach, Inspection, Look, Place};
 use super::area::Area;
 use super::layout::{FrameHeader, Plan, WORD};
 
+/// Words of a frame that are looked at, at most.
+const FRAME: u64 = 2;
 /// How often a walk begins anew.
 const WALKS: u32 = 8;
 
@@ -82,6 +84,14 @@ impl Walk<'_> {
                     _ => return Ok(()),
                 },
             };
+            if self.allowance.get() < FRAME {
+                let at = self.data_at + (wrong.position & (self.plan.capacity - 1));
+                return Err(Breach::note(
+                    "not all records were looked at: there are too many",
+                    at,
+                    wrong.found,
+                ));
+            }
             if head(look) == from {
                 look.remember(from);
                 look.remember(wrong.position);
@@ -99,8 +109,8 @@ impl Walk<'_> {
             let header = self.area.header(at);
             let wrong =
                 |what| Err(Wrong { what, position: at, found: u64::from_le_bytes(header.to_bytes()) });
-            let Some(rest) = self.allowance.get().checked_sub(2) else {
-                return wrong("more of it is said to be in use than there is");
+            let Some(rest) = self.allowance.get().checked_sub(FRAME) else {
+                return wrong("too many records");
             };
             self.allowance.set(rest);
             let is_pad = header.is_pad(at, self.plan.capacity);

@@ -73,7 +73,7 @@ fn check_word(
             return corrupt("an entry behind an empty one was used");
         }
         let (State::Reserved(creator) | State::Vacating(creator)) = state else { return Ok(()) };
-        let holder = owner_lock::holder(look.u32(lock)).flatten();
+        let holder = owner_lock::holder(look.u32(lock));
         match look.standing(creator) {
             Standing::Alive if holder == Some(creator) => Ok(()),
             Standing::Alive => {
