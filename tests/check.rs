@@ -2,6 +2,7 @@
 
 #![cfg(not(loom))]
 #![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::disallowed_methods, reason = "real processes in real time: no model runs them")]
 
 mod common;
 

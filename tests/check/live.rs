@@ -22,7 +22,7 @@ pub(crate) fn worker(args: &[String]) {
     process::say("ready");
     loop {
         let segment = open(&args[0]);
-        for _ in 0..1 + random.below(20) {
+        for _ in 0..=random.below(20) {
             match random.below(5) {
                 0 => messages(&segment, &mut random),
                 1 => lines(&segment, &mut random, "plain", 512),
@@ -39,7 +39,7 @@ fn messages(segment: &Segment, random: &mut Random) {
     let (mut sender, mut receiver) = (ring.try_sender().ok(), ring.try_receiver().ok());
     for number in 0..random.below(20_000) {
         let _ = sender.as_mut().map(|sender| sender.try_send(number));
-        let _ = receiver.as_mut().map(|receiver| receiver.try_recv());
+        let _ = receiver.as_mut().map(spsc::Receiver::try_recv);
     }
     if random.below(2) == 0 {
         sender.into_iter().for_each(spsc::Sender::resign);
@@ -63,7 +63,7 @@ fn bytes(segment: &Segment, random: &mut Random) {
     let mut room = [1; 100];
     for _ in 0..random.below(5000) {
         let length = usize::try_from(random.below(100)).unwrap();
-        let _ = writer.as_mut().map(|writer| writer.try_write(&room.clone()[..length]));
+        let _ = writer.as_mut().map(|writer| writer.try_write(&[1; 100][..length]));
         let _ = reader.as_mut().map(|reader| reader.try_read(&mut room[..length]));
     }
 }

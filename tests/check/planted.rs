@@ -147,16 +147,17 @@ fn excuse_of_row(row: u64, at: u64) -> Excuse {
 }
 
 fn excuse_of_entry(state: u64, at: u64, is_object: bool) -> Excuse {
+    if state == 0 || matches!(at, 48 | 56) {
+        return NONE;
+    }
     match (state, at) {
-        (0, _) => NONE,
         (_, 0) => {
             (&[(24, 25), (32, 64)], "as if it had been removed, or had not been; any number of changes")
         }
-        (_, 48 | 56) => NONE,
-        (2, 16..=40) if is_object => {
+        (2, 16 | 32 | 40) if is_object => {
             (ALL, "an object of atomics may be of any type and anywhere, where no other one is")
         }
-        (2, 8 | 24 | 32 | 40 | 16) => NONE,
+        (2, 8..=40) => NONE,
         (2, 64..112) => (ALL, "another name is one, too"),
         (2, 112..128) => (ALL, "another payload's name is one, too"),
         (_, 32 | 40) => (ALL, "where a removed object is, as long as no other one is there"),

@@ -34,9 +34,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
                     corrupt = true;
                     complain(&format_args!("{name}: corrupt"));
                 }
-                for line in report.to_string().lines() {
-                    text += &format!("{name}: {}\n", printable(line));
-                }
+                text.extend(report.to_string().lines().map(|line| format!("{name}: {}\n", printable(line))));
                 let check = Some(Checked::new(&report));
                 views.segments.push(View { address: address.to_string(), check, ..View::default() });
             }

@@ -91,12 +91,12 @@ pub(crate) struct Checked {
     live: bool,
     invariants: u64,
     unsettled: u64,
-    findings: Vec<Found>,
+    findings: Vec<Finding>,
 }
 
 /// One finding.
 #[derive(Debug, Serialize)]
-struct Found {
+struct Finding {
     severity: String,
     what: &'static str,
     at: u64,
@@ -107,7 +107,7 @@ struct Found {
 
 impl Checked {
     pub(crate) fn new(report: &inspect::Report) -> Self {
-        let found = |finding: &inspect::Finding| Found {
+        let found = |finding: &inspect::Finding| Finding {
             severity: finding.severity.to_string(),
             what: finding.what,
             at: finding.at,
