@@ -4,7 +4,7 @@
 
 use core::mem::offset_of;
 
-use super::header::{FLAG_ASYMMETRIC, FLAG_TEMPORARY, Header, KNOWN_FLAGS, LAYOUT_VERSION, MAGIC};
+use super::header::{FLAG_ASYMMETRIC, FLAG_TEMPORARY, Header, KNOWN_FLAGS, LAYOUT_VERSION, MAGIC, WITHDRAWN};
 use super::inspection::{Breach, Inspection, Standing, reserved};
 use super::owner_lock;
 use super::rows::{CAP_MEMBARRIER, Phase, Row, State};
@@ -119,12 +119,13 @@ fn words(inspection: &mut Inspection<'_>, header: &Header) {
     });
     inspection.require(|look| {
         let (at, found) = (offset_of!(Header, gone) as u64, look.u32(&header.gone));
+        let is_known = found == if plan.temporary { 1 } else { WITHDRAWN };
         match found {
             0 => Ok(()),
-            1 if plan.temporary && attached.owner() == Owner::NOBODY => {
-                Err(Breach::note("the segment is being unlinked", at, 1))
+            _ if is_known && attached.owner() == Owner::NOBODY => {
+                Err(Breach::note("the segment is being unlinked", at, found.into()))
             }
-            1 if attached.kernel().is_none() => Ok(()), // a copy of one that is being unlinked
+            _ if is_known && attached.kernel().is_none() => Ok(()), // a copy of one that is being unlinked
             _ => Err(Breach::corrupt("it is gone, although somebody is attached", at, found.into())),
         }
     });
