@@ -29,6 +29,9 @@ mod location;
 #[path = "kill/peers.rs"]
 mod peers;
 #[cfg(target_arch = "x86_64")]
+#[path = "kill/records.rs"]
+mod records;
+#[cfg(target_arch = "x86_64")]
 #[path = "kill/run.rs"]
 mod run;
 #[cfg(target_arch = "x86_64")]
@@ -38,12 +41,15 @@ mod spsc;
 #[path = "kill/step.rs"]
 mod step;
 #[cfg(target_arch = "x86_64")]
+#[path = "kill/stream.rs"]
+mod stream;
+#[cfg(target_arch = "x86_64")]
 #[path = "kill/world.rs"]
 mod world;
 
 #[cfg(target_arch = "x86_64")]
 fn main() -> std::process::ExitCode {
-    run::all(&[spsc::CASES])
+    run::all(&[spsc::CASES, records::CASES, stream::CASES])
 }
 
 /// The markers are x86-64's.

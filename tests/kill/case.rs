@@ -112,15 +112,23 @@ impl Run<'_> {
     /// Level 1: every state through which the segment goes.
     fn victim_is_killed(&mut self) -> Result<Vec<Change>, Refused> {
         let world = World::new(self.case.shape);
-        (self.case.given)(&world);
-        let peers = Peers::start(self.case.peers, &world)?;
+        let (peers, mut victim) = self.start(&world)?;
         peers.stop();
-        let mut victim = Stepped::start(|| (self.case.victim)(&world))?;
         let changes = changes_of(&world, &mut victim)?;
         self.counts.steps += victim.steps();
         self.counts.states = changes.len();
         victim.kill();
         Ok(changes)
+    }
+
+    /// Everybody at his place, and the victim at its first instruction.
+    fn start(&self, world: &World) -> Result<(Peers, Stepped), Refused> {
+        let (case, mut peers) = (self.case, Peers::default());
+        (case.given)(world);
+        peers.start(case.peers, false, world)?;
+        let victim = Stepped::start(|| (case.victim)(world))?;
+        peers.start(case.peers, true, world)?;
+        Ok((peers, victim))
     }
 
     fn outcome_of(&mut self, changes: &[Change], n: usize) -> Option<String> {
@@ -210,9 +218,7 @@ impl Run<'_> {
     /// Level 3: a real death, the kernel's own evidence, and peers that wait.
     fn victim_is_killed_in_earnest(&mut self, change: &Change, n: usize) -> Result<(), Refused> {
         let world = World::new(self.case.shape);
-        (self.case.given)(&world);
-        let peers = Peers::start(self.case.peers, &world)?;
-        let mut victim = Stepped::start(|| (self.case.victim)(&world))?;
+        let (peers, mut victim) = self.start(&world)?;
         while victim.steps() < change.step && victim.step()?.is_some() {}
         victim.kill();
         self.counts.reals += 1;

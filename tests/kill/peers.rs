@@ -8,9 +8,10 @@ use super::world::World;
 /// What another process does.
 #[derive(Clone, Copy)]
 pub(crate) enum Peer {
-    /// Waits in a blocking operation, and must return from it after the death. Consumes nothing.
+    /// Waits in a blocking operation, once the victim is prepared, and must return from it after the death. Consumes
+    /// nothing, and keeps what it has until it ends.
     Waits(fn(&World)),
-    /// Prepares something and keeps it: the body ends with [`keep`].
+    /// Has something, before the victim comes: it ends with [`keep`].
     Keeps(fn(&World)),
 }
 
@@ -20,24 +21,24 @@ pub(crate) fn keep<T>(kept: T) {
 }
 
 /// All of one case. Killed when dropped.
+#[derive(Default)]
 pub(crate) struct Peers(Vec<(Peer, Forked)>);
 
 impl Peers {
-    /// Each is asleep when the next one starts, and when this returns.
-    pub(crate) fn start(peers: &[Peer], world: &World) -> Result<Self, String> {
-        let mut started = Self(Vec::new());
-        for &peer in peers {
+    /// Those who wait, or the others. Each is asleep when the next one starts, and when this returns.
+    pub(crate) fn start(&mut self, peers: &[Peer], waiting: bool, world: &World) -> Result<(), String> {
+        for &peer in peers.iter().filter(|peer| matches!(peer, Peer::Waits(_)) == waiting) {
             let Some(process) = fork() else {
                 let (Peer::Waits(work) | Peer::Keeps(work)) = peer;
                 leave(|| work(world))
             };
             let pid = process.pid();
-            started.0.push((peer, process));
+            self.0.push((peer, process));
             if !soon(|| sleeps(pid) || state_of(pid) == Some('Z')) || state_of(pid) == Some('Z') {
                 return Err("a peer does not fall asleep".to_owned());
             }
         }
-        Ok(started)
+        Ok(())
     }
 
     /// Alive, asleep, and not to be woken: what is stepped is alone.

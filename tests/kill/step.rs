@@ -4,6 +4,7 @@
 //! first stops it, and the second is never executed, for the tracer knows its address, which is the same in both.
 
 use core::arch::global_asm;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use nix::sys::ptrace;
 use nix::sys::signal::Signal;
@@ -49,6 +50,23 @@ pub(crate) fn step<R>(operation: impl FnOnce() -> R) -> R {
     let result = operation();
     end();
     result
+}
+
+/// The drop of `end`, as unwinding does it.
+pub(crate) fn stepped_while_panicking<T>(end: T) {
+    struct Now(fn());
+    impl Drop for Now {
+        fn drop(&mut self) {
+            (self.0)();
+        }
+    }
+    let unwinding = move || {
+        let _last = Now(self::end);
+        let _dropped = end;
+        let _first = Now(begin);
+        resume_unwind(Box::new(()))
+    };
+    let _ = catch_unwind(AssertUnwindSafe(unwinding));
 }
 
 /// A process that has come to the beginning of its operation.
