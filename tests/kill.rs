@@ -20,6 +20,9 @@ mod case;
 #[cfg(target_arch = "x86_64")]
 mod common;
 #[cfg(target_arch = "x86_64")]
+#[path = "kill/directory.rs"]
+mod directory;
+#[cfg(target_arch = "x86_64")]
 #[path = "kill/judge.rs"]
 mod judge;
 #[cfg(target_arch = "x86_64")]
@@ -35,6 +38,9 @@ mod records;
 #[path = "kill/run.rs"]
 mod run;
 #[cfg(target_arch = "x86_64")]
+#[path = "kill/segments.rs"]
+mod segments;
+#[cfg(target_arch = "x86_64")]
 #[path = "kill/spsc.rs"]
 mod spsc;
 #[cfg(target_arch = "x86_64")]
@@ -49,7 +55,7 @@ mod world;
 
 #[cfg(target_arch = "x86_64")]
 fn main() -> std::process::ExitCode {
-    run::all(&[spsc::CASES, records::CASES, stream::CASES])
+    run::all(&[spsc::CASES, records::CASES, stream::CASES, directory::CASES, segments::CASES])
 }
 
 /// The markers are x86-64's.

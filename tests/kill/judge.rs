@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use outlive::atomic::AtomicU64;
 use outlive::object::Object;
-use outlive::ring::stream;
+use outlive::ring::{Stats, stream};
 use outlive::{Error, Segment};
 
 use super::case::Case;
@@ -40,6 +40,11 @@ pub(crate) fn listen_to_panics() {
     std::panic::set_hook(Box::new(|what| LAST_WORDS.set(what.to_string().replace('\n', " "))));
 }
 
+/// What the last failed assertion said.
+pub(crate) fn last_words() -> String {
+    LAST_WORDS.take()
+}
+
 /// What a survivor finds. Everything that it finds wrong is an error.
 pub(crate) fn judge(case: &Case, world: &World) -> Result<String, String> {
     let look = || {
@@ -48,7 +53,7 @@ pub(crate) fn judge(case: &Case, world: &World) -> Result<String, String> {
         all_can_be_used(case.shape, survivor);
         outcome
     };
-    catch_unwind(AssertUnwindSafe(look)).map_err(|_| LAST_WORDS.take())
+    catch_unwind(AssertUnwindSafe(look)).map_err(|_| last_words())
 }
 
 impl<'a> Survivor<'a> {
@@ -63,6 +68,20 @@ impl<'a> Survivor<'a> {
         nothing_overlaps(&segment, left.len());
         Self { world, segment: Some(segment), dead }
     }
+}
+
+/// What has become of both ends, and how many there were of each.
+pub(crate) fn told(stats: Stats) -> String {
+    assert_eq!((stats.sender, stats.receiver), (None, None), "a role of the dead is held");
+    let told = |closed, died| match (closed, died) {
+        (true, None) => "closed",
+        (false, Some(_)) => "died",
+        (false, None) => "vacant",
+        (true, Some(_)) => unreachable!("closed by the dead"),
+    };
+    let sender = told(stats.sender_closed, stats.sender_died);
+    let receiver = told(stats.receiver_closed, stats.receiver_died);
+    format!("{sender} {receiver} {:?}", (stats.senders, stats.receivers))
 }
 
 fn nothing_overlaps(segment: &Segment, attached: usize) {

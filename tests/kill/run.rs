@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
+use std::panic::catch_unwind;
 use std::process::ExitCode;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -9,10 +10,13 @@ use nix::unistd::{Pid, alarm, pipe};
 
 use super::case::{Case, Counts, Tier};
 use super::common::process::{Forked, fork, leave};
-use super::judge::listen_to_panics;
+use super::judge::{last_words, listen_to_panics};
 
 /// After so many seconds one case has hung.
 const PATIENCE: u32 = if cfg!(debug_assertions) { 240 } else { 120 };
+
+/// So many failures of one case are told.
+const MOST: usize = 6;
 
 /// Runs them; arguments are names, or parts of them.
 pub(crate) fn all(groups: &[&[Case]]) -> ExitCode {
@@ -107,8 +111,12 @@ fn work(cases: &[&Case], number: usize, of: usize, tell: &mut File) {
     for (n, case) in cases.iter().enumerate().filter(|(n, _)| n % of == number) {
         writeln!(tell, "begins {n}").unwrap();
         alarm::set(PATIENCE);
-        let (counts, failures) = case.run(tier());
-        for failure in &failures {
+        let run = catch_unwind(|| case.run(tier()));
+        let (counts, failures) = run.unwrap_or_else(|_| {
+            let why = format!("{}: it cannot be prepared: {}", case.name, last_words());
+            (Counts::default(), vec![why])
+        });
+        for failure in failures.iter().take(MOST) {
             writeln!(tell, "{}", failure.replace('\n', " ")).unwrap();
         }
         let Counts { steps, states, recoveries, doubles, reals } = counts;

@@ -9,7 +9,7 @@ use outlive::ring::spsc::{Receiver, Ring, Sender};
 
 use super::case::{Case, INSIDE};
 use super::common::process::{fork, leave};
-use super::judge::Survivor;
+use super::judge::{Survivor, told};
 use super::peers::{Peer, keep};
 use super::step::{step, stepped_while_panicking};
 use super::world::World;
@@ -88,21 +88,9 @@ fn seen(survivor: &Survivor<'_>) -> String {
 
 /// What the roles say.
 fn roles(survivor: &Survivor<'_>) -> String {
-    let stats = Ring::<Message>::open(survivor, "r").unwrap().stats();
-    let told = |closed, died: bool| match (closed, died) {
-        (true, false) => "closed",
-        (false, true) => "died",
-        (false, false) => "vacant",
-        (true, true) => "both",
-    };
-    let roles = [
-        told(stats.sender_closed, stats.sender_died.is_some()),
-        told(stats.receiver_closed, stats.receiver_died.is_some()),
-    ];
-    assert_eq!((stats.sender, stats.receiver), (None, None));
-    let epochs = (stats.senders, stats.receivers);
+    let roles = told(Ring::<Message>::open(survivor, "r").unwrap().stats());
     seen(survivor);
-    format!("{} {} {epochs:?}", roles[0], roles[1])
+    roles
 }
 
 /// Waits for a message, and leaves it there.

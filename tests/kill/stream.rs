@@ -7,16 +7,16 @@ use std::io::{BufRead, Read, Seek, Write};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use outlive::Trusted;
 use outlive::error::RecvError;
 use outlive::ring::stream::{Reader, Ring, Writer};
+use outlive::{Checked, Trusted};
 
 use super::case::{Case, INSIDE};
 use super::common::process::{fork, leave};
-use super::judge::Survivor;
+use super::judge::{Survivor, told};
 use super::peers::{Peer, keep};
 use super::step::{step, stepped_while_panicking};
-use super::world::World;
+use super::world::{Shape, World};
 
 const CAPACITY: usize = 16;
 const LONGER: Duration = Duration::from_millis(600);
@@ -99,17 +99,9 @@ fn seen(survivor: &Survivor<'_>) -> String {
 
 /// What the roles say.
 fn roles(survivor: &Survivor<'_>) -> String {
-    let stats = Ring::<outlive::Checked>::open(survivor, "r").unwrap().stats();
-    let told = |closed: bool, died: bool| match (closed, died) {
-        (true, false) => "closed",
-        (false, true) => "died",
-        (false, false) => "vacant",
-        (true, true) => "both",
-    };
-    let writer = told(stats.sender_closed, stats.sender_died.is_some());
-    let reader = told(stats.receiver_closed, stats.receiver_died.is_some());
+    let roles = told(Ring::<Checked>::open(survivor, "r").unwrap().stats());
     seen(survivor);
-    format!("{writer} {reader} {:?}", (stats.senders, stats.receivers))
+    roles
 }
 
 /// A file with these bytes, at its beginning.
@@ -173,6 +165,7 @@ pub(crate) const CASES: &[Case] = &[
         },
         seen,
         outcomes: &[" 0 0", "4096 bytes 4096 0", "8000 bytes 8000 0"],
+        shape: Shape { size: 1 << 15, ..INSIDE.shape },
         ..INSIDE
     },
     Case {

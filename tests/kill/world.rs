@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
+use memmap2::Mmap;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
@@ -91,40 +92,27 @@ impl World {
         file.as_fd().try_clone_to_owned().unwrap()
     }
 
-    /// Reads its state; whether it is another one than before.
-    pub(crate) fn has_changed(&self, state: &mut State, scratch: &mut Vec<u8>) -> bool {
-        let there = match self {
-            Self::Memory(file) => read(file, scratch),
-            Self::Named(name) => File::open(name.path()).is_ok_and(|file| read(&file, scratch)),
-        };
-        match (there, state.as_mut()) {
-            (false, None) => false,
-            (true, Some(state)) if state == scratch => false,
-            (true, Some(state)) => {
-                state.clone_from(scratch);
-                true
-            }
-            (true, None) => {
-                *state = Some(scratch.clone());
-                true
-            }
-            (false, Some(_)) => {
-                *state = None;
-                true
-            }
+    /// What it is now.
+    pub(crate) fn state(&self) -> State {
+        match self {
+            Self::Memory(file) => Some(read(file)),
+            Self::Named(name) => File::open(name.path()).ok().map(|file| read(&file)),
         }
     }
 
-    pub(crate) fn state(&self) -> State {
-        let mut state = None;
-        self.has_changed(&mut state, &mut Vec::new());
-        state
+    /// The bytes themselves, to be compared step by step. A name may mean something else any time.
+    pub(crate) fn view(&self) -> Option<Mmap> {
+        match self {
+            // SAFETY: of a size that does not change; read only while whoever writes there is stopped.
+            Self::Memory(file) => Some(unsafe { Mmap::map(file) }.unwrap()),
+            Self::Named(_) => None,
+        }
     }
 }
 
-fn read(file: &File, into: &mut Vec<u8>) -> bool {
+fn read(file: &File) -> Vec<u8> {
     let size = file.metadata().unwrap().len();
-    into.resize(usize::try_from(size).unwrap(), 0);
-    file.read_exact_at(into, 0).unwrap();
-    true
+    let mut bytes = vec![0; usize::try_from(size).unwrap()];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    bytes
 }
