@@ -1,6 +1,6 @@
 //! Rings of records.
 
-use core::mem::forget;
+use core::mem::{MaybeUninit, forget};
 use core::time::Duration;
 use std::io::Write;
 
@@ -264,7 +264,7 @@ pub(crate) const CASES: &[Case] = &[
             let mut sender = Ring::<Trusted>::open(&segment, "r").unwrap().try_sender().unwrap();
             step(|| {
                 let mut grant = sender.try_reserve(26).unwrap();
-                grant.spare().iter_mut().for_each(|byte| drop(byte.write(b'x')));
+                grant.spare().iter_mut().for_each(|byte| *byte = MaybeUninit::new(b'x'));
                 // SAFETY: written above.
                 unsafe { grant.set_len(26) };
                 grant.as_mut_slice().copy_from_slice(b"around the end of the page");

@@ -87,6 +87,7 @@ pub(crate) const CASES: &[Case] = &[
         victim: |world| step(|| forget(world.attach())),
         seen: dead,
         outcomes: &["0", "1"],
+        swept_away: true,
         ..INSIDE
     },
     Case {
@@ -99,6 +100,7 @@ pub(crate) const CASES: &[Case] = &[
         },
         seen: dead,
         outcomes: &["2", "3"],
+        swept_away: true,
         ..INSIDE
     },
     Case {
@@ -122,6 +124,7 @@ pub(crate) const CASES: &[Case] = &[
         },
         seen: dead,
         outcomes: &["1", "2"],
+        swept_away: true,
         ..INSIDE
     },
     Case {
@@ -146,6 +149,7 @@ pub(crate) const CASES: &[Case] = &[
         },
         seen: dead,
         outcomes: &["1", "0"],
+        swept_away: true,
         ..INSIDE
     },
     Case {
@@ -159,6 +163,7 @@ pub(crate) const CASES: &[Case] = &[
         },
         seen: dead,
         outcomes: &["1", "0"],
+        swept_away: true,
         ..INSIDE
     },
     Case {
@@ -182,6 +187,7 @@ pub(crate) const CASES: &[Case] = &[
         },
         seen: dead,
         outcomes: &["0", "1"],
+        swept_away: true,
         ..NAMED
     },
     Case {

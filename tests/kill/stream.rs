@@ -1,6 +1,6 @@
 //! Streams of bytes.
 
-use core::mem::forget;
+use core::mem::{MaybeUninit, forget};
 use core::time::Duration;
 use std::fs::File;
 use std::io::{BufRead, Read, Seek, Write};
@@ -160,11 +160,11 @@ pub(crate) const CASES: &[Case] = &[
         given: |world| given_behind(world, 8192, 0, b""),
         victim: |world| {
             let mut writer = writer(world);
-            let bytes = [b'p'; 8000];
+            let bytes = [b'p'; 4096 + 40];
             step(|| (writer.write(&bytes).unwrap(), writer.flush().unwrap()));
         },
         seen,
-        outcomes: &[" 0 0", "4096 bytes 4096 0", "8000 bytes 8000 0"],
+        outcomes: &[" 0 0", "4096 bytes 4096 0", "4136 bytes 4136 0"],
         shape: Shape { size: 1 << 15, ..INSIDE.shape },
         ..INSIDE
     },
@@ -175,7 +175,7 @@ pub(crate) const CASES: &[Case] = &[
         victim: |world| {
             let mut writer = writer(world);
             writer.set_timeout(Some(LONGER));
-            step(|| (writer.write(b"x").unwrap_err(), writer.reserve_timeout(1, LONGER / 6).map(forget)));
+            step(|| (writer.write(b"x").unwrap_err(), writer.reserve_timeout(1, LONGER / 6).is_err()));
         },
         seen,
         outcomes: &["sixteen bytes..! 28 12"],
@@ -231,7 +231,7 @@ pub(crate) const CASES: &[Case] = &[
             let mut writer = Ring::<Trusted>::open(&segment, "r").unwrap().try_writer().unwrap();
             step(|| {
                 let mut grant = writer.try_reserve(6).unwrap();
-                grant.spare().iter_mut().for_each(|byte| drop(byte.write(b'x')));
+                grant.spare().iter_mut().for_each(|byte| *byte = MaybeUninit::new(b'x'));
                 // SAFETY: written above.
                 unsafe { grant.set_len(6) };
                 grant.as_mut_slice().copy_from_slice(b" bytes");
@@ -274,7 +274,7 @@ pub(crate) const CASES: &[Case] = &[
         victim: |world| {
             let mut reader = reader(world);
             reader.set_timeout(Some(LONGER));
-            step(|| (reader.read(&mut [0; 8]).unwrap_err(), reader.peek_timeout(1, LONGER / 6).map(forget)));
+            step(|| (reader.read(&mut [0; 8]).unwrap_err(), reader.peek_timeout(1, LONGER / 6).is_err()));
         },
         seen,
         outcomes: &[" 12 12"],
