@@ -20,6 +20,9 @@ mod case;
 #[cfg(target_arch = "x86_64")]
 mod common;
 #[cfg(target_arch = "x86_64")]
+#[path = "kill/coverage.rs"]
+mod coverage;
+#[cfg(target_arch = "x86_64")]
 #[path = "kill/directory.rs"]
 mod directory;
 #[cfg(target_arch = "x86_64")]
@@ -40,6 +43,9 @@ mod run;
 #[cfg(target_arch = "x86_64")]
 #[path = "kill/segments.rs"]
 mod segments;
+#[cfg(target_arch = "x86_64")]
+#[path = "tidy/source.rs"]
+mod source;
 #[cfg(target_arch = "x86_64")]
 #[path = "kill/spsc.rs"]
 mod spsc;

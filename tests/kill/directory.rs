@@ -304,7 +304,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "place written",
-        covers: &["segment::Segment::resolve", "ptr::Place::write"],
+        covers: &["ptr::Place::write"],
         given: null_link,
         victim: |world| {
             let segment = world.attach();

@@ -10,6 +10,7 @@ use nix::unistd::{Pid, alarm, pipe};
 
 use super::case::{Case, Counts, Tier};
 use super::common::process::{Forked, fork, leave};
+use super::coverage;
 use super::judge::{last_words, listen_to_panics};
 
 /// After so many seconds one case has hung.
@@ -32,6 +33,10 @@ pub(crate) fn all(groups: &[&[Case]]) -> ExitCode {
     );
     let mut rows: Vec<(usize, String)> = Vec::new();
     let mut failures = Vec::new();
+    if wanted.is_empty() {
+        coverage::finds_what_is_planted();
+        failures.extend(coverage::findings(groups.iter().copied().flatten()));
+    }
     for worker in workers {
         worker.finish(&cases, &mut rows, &mut failures);
     }
