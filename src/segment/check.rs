@@ -119,13 +119,13 @@ fn words(inspection: &mut Inspection<'_>, header: &Header) {
     });
     inspection.require(|look| {
         let (at, found) = (offset_of!(Header, gone) as u64, look.u32(&header.gone));
-        let is_known = found == if plan.temporary { 1 } else { WITHDRAWN };
+        let gone = if plan.temporary { 1 } else { WITHDRAWN };
         match found {
             0 => Ok(()),
-            _ if is_known && attached.owner() == Owner::NOBODY => {
+            1 | WITHDRAWN if attached.kernel().is_none() => Ok(()), // a copy of one that is being unlinked
+            _ if found == gone && attached.owner() == Owner::NOBODY => {
                 Err(Breach::note("the segment is being unlinked", at, found.into()))
             }
-            _ if is_known && attached.kernel().is_none() => Ok(()), // a copy of one that is being unlinked
             _ => Err(Breach::corrupt("it is gone, although somebody is attached", at, found.into())),
         }
     });
