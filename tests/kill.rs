@@ -7,6 +7,7 @@
 //! these. `OUTLIVE_KILL=full` samples nothing, `OUTLIVE_KILL=verbose` tells every state.
 
 #![cfg(not(loom))]
+#![allow(clippy::disallowed_methods, reason = "it maps what it looks at, and hides nothing from a model")]
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -45,6 +46,7 @@ mod run;
 mod segments;
 #[cfg(target_arch = "x86_64")]
 #[path = "tidy/source.rs"]
+#[allow(dead_code, unused_imports, reason = "the house rules use the rest")]
 mod source;
 #[cfg(target_arch = "x86_64")]
 #[path = "kill/spsc.rs"]

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::judge::{Survivor, judge};
 use super::location;
 use super::peers::{Peer, Peers};
-use super::step::{Refused, Stepped, step};
+use super::step::{Refused, Stepped, forget, step};
 use super::world::{Shape, State, World};
 
 /// An operation, and what may be left of it.
@@ -82,7 +82,9 @@ impl Case {
             run.failures.push(why);
         }
         let Run { counts, mut failures, .. } = run;
-        failures.iter_mut().for_each(|failure| *failure = format!("{}: {failure}", self.name));
+        for failure in &mut failures {
+            *failure = format!("{}: {failure}", self.name);
+        }
         (counts, failures)
     }
 }
@@ -196,7 +198,7 @@ impl Run<'_> {
         let world = World::in_state(self.case.shape, &changes[n].state);
         let recover = || {
             let Some(segment) = world.find() else { return step(|| ()) };
-            step(|| segment.sweep().unwrap());
+            step(|| forget(segment.sweep().unwrap()));
         };
         let mut recoverer = Stepped::start(recover)?;
         let second = changes_of(&world, &mut recoverer)?;

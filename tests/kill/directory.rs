@@ -1,7 +1,5 @@
 //! Objects by name: made, opened, removed; and links between them.
 
-use core::mem::forget;
-
 use outlive::atomic::{AtomicU64, Ordering};
 use outlive::object::Object;
 use outlive::ptr::{AtomicOffset, Offset};
@@ -12,7 +10,7 @@ use super::case::{Case, INSIDE};
 use super::common::process::{fork, leave};
 use super::judge::Survivor;
 use super::peers::{Peer, keep};
-use super::step::step;
+use super::step::{forget, step};
 use super::world::World;
 
 type Words = Object<[AtomicU64; 4]>;

@@ -122,6 +122,9 @@ fn all_can_be_used(shape: Shape, survivor: Survivor<'_>) {
     assert_eq!(segment.attachments().unwrap().len(), 1);
 }
 
+/// More do not fit into any segment here.
+const MOST: u32 = 1000;
+
 /// How many larger and then smaller objects fit.
 fn room(segment: &Segment) -> (usize, usize) {
     let fits = |made: outlive::Result<()>| match made {
@@ -131,9 +134,10 @@ fn room(segment: &Segment) -> (usize, usize) {
             true
         }
     };
-    let larger =
-        (0..).take_while(|n| fits(stream::Ring::create(segment, &format!("l{n}"), 1).map(drop_it))).count();
-    let smaller = (0..)
+    let larger = (0..MOST)
+        .take_while(|n| fits(stream::Ring::create(segment, &format!("l{n}"), 1).map(drop_it)))
+        .count();
+    let smaller = (0..MOST)
         .take_while(|n| fits(Object::create(segment, &format!("s{n}"), AtomicU64::default).map(|_| ())))
         .count();
     (larger, smaller)

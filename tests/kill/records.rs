@@ -1,6 +1,6 @@
 //! Rings of records.
 
-use core::mem::{MaybeUninit, forget};
+use core::mem::MaybeUninit;
 use core::time::Duration;
 use std::io::Write;
 
@@ -12,7 +12,7 @@ use super::case::{Case, INSIDE};
 use super::common::process::{fork, leave};
 use super::judge::{Survivor, told};
 use super::peers::{Peer, keep};
-use super::step::{step, stepped_while_panicking};
+use super::step::{forget, step, stepped_while_panicking};
 use super::world::{Shape, World};
 
 /// Too small to be mirrored.
@@ -47,7 +47,9 @@ fn given_behind(world: &World, capacity: usize, before: usize, records: &[&[u8]]
         receiver.recv(&mut Vec::new()).unwrap();
         left -= frame;
     }
-    records.iter().for_each(|record| sender.send(record).unwrap());
+    for record in records {
+        sender.send(record).unwrap();
+    }
     sender.resign();
     receiver.resign();
 }
@@ -108,9 +110,9 @@ fn drained(receiver: &mut Receiver) -> String {
 fn seen(survivor: &Survivor<'_>) -> String {
     let ring: Ring = Ring::open(survivor, "r").unwrap();
     let (mut sender, mut receiver) = (ring.try_sender().unwrap(), ring.try_receiver().unwrap());
-    let (sent, received) = (sender.position(), receiver.position());
+    let positions = (sender.position(), receiver.position());
     let seen = drained(&mut receiver);
-    assert_eq!(receiver.position(), sent, "counts");
+    assert_eq!(receiver.position(), positions.0, "counts");
     assert_eq!(ring.stats().sent, ring.stats().received);
     for round in 0..3 {
         let smallest = ring.capacity() / 8;
@@ -121,17 +123,14 @@ fn seen(survivor: &Survivor<'_>) -> String {
         let sent: Vec<String> =
             records.take_while(|record| sender.try_send(record.as_bytes()).is_ok()).collect();
         assert!(sent.len() + 1 >= ring.capacity() / 16, "less than fits: {}", sent.len());
-        assert_eq!(
-            drained(&mut receiver),
-            sent.iter().map(|record| format!("<{record}>")).collect::<String>()
-        );
+        assert_eq!(drained(&mut receiver), format!("<{}>", sent.join("><")));
     }
     let long = vec![b'x'; ring.longest()];
     sender.try_send(&long).unwrap();
     assert_eq!(drained(&mut receiver).len(), long.len() + 2);
     sender.close();
     assert_eq!(receiver.try_recv(&mut Vec::new()), Err(RecvError::Closed));
-    format!("{seen} {sent} {received}")
+    format!("{seen} {} {}", positions.0, positions.1)
 }
 
 /// What the roles say.
@@ -264,7 +263,7 @@ pub(crate) const CASES: &[Case] = &[
             let mut sender = Ring::<Trusted>::open(&segment, "r").unwrap().try_sender().unwrap();
             step(|| {
                 let mut grant = sender.try_reserve(26).unwrap();
-                grant.spare().iter_mut().for_each(|byte| *byte = MaybeUninit::new(b'x'));
+                grant.spare().fill(MaybeUninit::new(b'x'));
                 // SAFETY: written above.
                 unsafe { grant.set_len(26) };
                 grant.as_mut_slice().copy_from_slice(b"around the end of the page");

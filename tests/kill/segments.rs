@@ -1,6 +1,5 @@
 //! Segments: made, attached to, swept, left, unlinked.
 
-use core::mem::forget;
 use std::os::unix::net::UnixStream;
 
 use outlive::Segment;
@@ -13,7 +12,7 @@ use super::case::{Case, INSIDE, NAMED};
 use super::common::process::{fork, leave};
 use super::judge::Survivor;
 use super::peers::{Peer, keep};
-use super::step::step;
+use super::step::{forget, step};
 use super::world::{Shape, World};
 
 /// As all segments of these cases are.

@@ -1,6 +1,5 @@
 //! Rings of values.
 
-use core::mem::forget;
 use core::time::Duration;
 
 use outlive::Trusted;
@@ -11,7 +10,7 @@ use super::case::{Case, INSIDE};
 use super::common::process::{fork, leave};
 use super::judge::{Survivor, told};
 use super::peers::{Peer, keep};
-use super::step::{step, stepped_while_panicking};
+use super::step::{forget, step, stepped_while_panicking};
 use super::world::World;
 
 /// Two words that belong together: half a message is seen.
@@ -123,7 +122,8 @@ fn of_the_dead(world: &World) {
 fn closed(world: &World) {
     given::<1>(world);
     let ring = ring(world);
-    (ring.try_sender().unwrap().close(), ring.try_receiver().unwrap().close());
+    ring.try_sender().unwrap().close();
+    ring.try_receiver().unwrap().close();
 }
 
 /// Long enough to spin and then to fall asleep, step by step.

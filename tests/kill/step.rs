@@ -4,6 +4,7 @@
 //! first stops it, and the second is never executed, for the tracer knows its address, which is the same in both.
 
 use core::arch::global_asm;
+use core::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use nix::sys::ptrace;
@@ -50,6 +51,11 @@ pub(crate) fn step<R>(operation: impl FnOnce() -> R) -> R {
     let result = operation();
     end();
     result
+}
+
+/// Keeps it until the end of the process: nobody lets go of it.
+pub(crate) fn forget<T>(kept: T) {
+    let _ = ManuallyDrop::new(kept);
 }
 
 /// The drop of `end`, as unwinding does it.

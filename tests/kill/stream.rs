@@ -1,6 +1,6 @@
 //! Streams of bytes.
 
-use core::mem::{MaybeUninit, forget};
+use core::mem::MaybeUninit;
 use core::time::Duration;
 use std::fs::File;
 use std::io::{BufRead, Read, Seek, Write};
@@ -15,7 +15,7 @@ use super::case::{Case, INSIDE};
 use super::common::process::{fork, leave};
 use super::judge::{Survivor, told};
 use super::peers::{Peer, keep};
-use super::step::{step, stepped_while_panicking};
+use super::step::{forget, step, stepped_while_panicking};
 use super::world::{Shape, World};
 
 const CAPACITY: usize = 16;
@@ -231,7 +231,7 @@ pub(crate) const CASES: &[Case] = &[
             let mut writer = Ring::<Trusted>::open(&segment, "r").unwrap().try_writer().unwrap();
             step(|| {
                 let mut grant = writer.try_reserve(6).unwrap();
-                grant.spare().iter_mut().for_each(|byte| *byte = MaybeUninit::new(b'x'));
+                grant.spare().fill(MaybeUninit::new(b'x'));
                 // SAFETY: written above.
                 unsafe { grant.set_len(6) };
                 grant.as_mut_slice().copy_from_slice(b" bytes");

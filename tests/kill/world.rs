@@ -1,7 +1,7 @@
 //! What a crash can leave: the bytes of a segment, or whether there is a segment of that name and which bytes it has.
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
 use memmap2::Mmap;
@@ -63,7 +63,7 @@ impl World {
     /// An attachment of one's own.
     pub(crate) fn open(&self) -> Result<Segment> {
         match self {
-            Self::Memory(file) => Segment::options().from_fd(self.descriptor(file)),
+            Self::Memory(file) => Segment::options().from_fd(file.as_fd().try_clone_to_owned().unwrap()),
             Self::Named(name) => Segment::open(name.address()),
         }
     }
@@ -86,10 +86,6 @@ impl World {
             Self::Memory(_) => unreachable!("a memfd has no name"),
             Self::Named(name) => name.address(),
         }
-    }
-
-    fn descriptor(&self, file: &File) -> OwnedFd {
-        file.as_fd().try_clone_to_owned().unwrap()
     }
 
     /// What it is now.
