@@ -225,6 +225,18 @@ pub(crate) const CASES: &[Case] = &[
         ..NAMED
     },
     Case {
+        name: "segment withdraw",
+        covers: &["segment::Segment::withdraw"],
+        victim: |world| {
+            let segment = options().create(world.address()).unwrap();
+            object(&segment);
+            step(|| segment.withdraw());
+        },
+        seen: there,
+        outcomes: &["there", "none"],
+        ..NAMED
+    },
+    Case {
         name: "segment create, temporary",
         covers: &["segment::Options::create"],
         victim: |world| {
