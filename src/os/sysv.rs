@@ -354,6 +354,8 @@ pub(crate) fn user() -> u32 {
 #[cfg(test)]
 mod tests {
     use std::ffi::CString;
+    use std::thread;
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -389,11 +391,16 @@ mod tests {
         assert!(status(segment.0).unwrap().unwrap().doomed);
         assert!(!all().unwrap().contains(&(PRIVATE, segment.0)));
         let two = Attachment::new(segment.0, true).unwrap().unwrap();
-        assert_eq!((two.len(), status(segment.0).unwrap().unwrap().attached), (8192, 2));
+        // Children that other tests fork meanwhile have it, too.
+        assert!(two.len() == 8192 && status(segment.0).unwrap().unwrap().attached >= 2);
         // SAFETY: inside the attachment.
         assert_eq!(unsafe { two.base().as_ptr().wrapping_add(5000).read_volatile() }, 42);
         drop((one, two));
-        assert_eq!(status(segment.0).unwrap(), None);
+        let until = Instant::now() + Duration::from_secs(20);
+        while status(segment.0).unwrap().is_some() {
+            assert!(Instant::now() < until, "nobody has it, and it is there");
+            thread::sleep(Duration::from_millis(1));
+        }
         assert!(Attachment::new(segment.0, false).unwrap().is_none());
     }
 

@@ -26,7 +26,7 @@ fn segments() -> (Name, Name, Vec<Segment>) {
         options().create(shm.address()).unwrap(),
         options().create(file.address()).unwrap(),
         options().temporary(true).anonymous().unwrap(),
-        options().sysv_private().unwrap(),
+        options().temporary(true).sysv_private().unwrap(),
     ];
     (shm, file, segments)
 }
