@@ -2,12 +2,10 @@
 //!
 //! Nothing may panic, fault or hang: an answer or a typed error, whatever the bytes are. The scribbler aims, because
 //! words spread over the whole memory find nothing in the same time.
-#![no_main]
 
+use crate::{Act, Actor, LONGEST, RecordsAct, Scribbler, Value};
 use arbitrary::Arbitrary;
-use libfuzzer_sys::fuzz_target;
 use outlive::Segment;
-use outlive_fuzz::{Act, Actor, LONGEST, RecordsAct, Scribbler, Value};
 
 #[derive(Arbitrary, Debug)]
 enum Step {
@@ -35,7 +33,13 @@ const CONTROL: usize = (1 << 10) + RECORDS as usize;
 /// Bytes of a ring of records.
 const RECORDS: u16 = 128;
 
-fuzz_target!(|steps: Vec<Step>| {
+/// What happens, one after the other.
+#[derive(Arbitrary, Debug)]
+pub struct Input(Vec<Step>);
+
+/// # Panics
+/// If a promise is broken.
+pub fn run(input: Input) {
     let segment = Segment::options().size(64 << 10).rows(6).memfd("fuzz").expect("memory for a segment");
     let other = segment.attach().expect("two of six rows");
     let scribbler = Scribbler::new(&segment).expect("a memfd has a descriptor");
@@ -53,7 +57,7 @@ fuzz_target!(|steps: Vec<Step>| {
         actors[1].act(second);
     }
     let objects = actors[0].segment().objects().expect("nobody has scribbled yet");
-    for step in steps.into_iter().take(LONGEST) {
+    for step in input.0.into_iter().take(LONGEST) {
         match step {
             Step::Act { second, act } => {
                 scribbler.unjam([actors[0].segment().owner(), actors[1].segment().owner()]);
@@ -68,4 +72,4 @@ fuzz_target!(|steps: Vec<Step>| {
         }
     }
     scribbler.unjam([actors[0].segment().owner(), actors[1].segment().owner()]);
-});
+}

@@ -1,22 +1,21 @@
 //! Arbitrary bytes as a segment: a valid one with changes, or something else altogether.
 //!
 //! Attaching to it, and everything that can be done with it then, answers or errs; nothing panics, faults or hangs.
-#![no_main]
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 
+use crate::{Act, Actor, LONGEST, Scribbler, Value, words};
 use arbitrary::Arbitrary;
-use libfuzzer_sys::fuzz_target;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use outlive::Segment;
-use outlive_fuzz::{Act, Actor, LONGEST, Scribbler, Value, words};
 
+/// A world, and what happens in it.
 #[derive(Arbitrary, Debug)]
-struct Input {
+pub struct Input {
     start: Start,
     /// Words to change: where, into what.
     changes: Vec<(u16, Value)>,
@@ -80,7 +79,9 @@ fn memfd(bytes: &[u8], sealed: bool) -> OwnedFd {
     file.into()
 }
 
-fuzz_target!(|input: Input| {
+/// # Panics
+/// If a promise is broken.
+pub fn run(input: Input) {
     let mut bytes = match input.start {
         Start::Left => templates()[0].clone(),
         Start::Held => templates()[1].clone(),
@@ -103,4 +104,4 @@ fuzz_target!(|input: Input| {
         }
         Err(error) => assert!(!error.to_string().is_empty()),
     }
-});
+}
