@@ -5,10 +5,11 @@
 //! `outlive::atomic`.
 //!
 //! # Crashes
-//! | dies                   | left            | outcome                                                            |
-//! |------------------------|-----------------|--------------------------------------------------------------------|
-//! | create, anywhere       | no such object  | the next `open_or_create` makes it                                 |
-//! | user, anywhere         | the words       | what they mean is the user's: stamp owners, commit by one store    |
+//! | dies                   | left            | outcome                                                            | held by |
+//! |------------------------|-----------------|--------------------------------------------------------------------|---------|
+//! | create, anywhere       | no such object  | the next `open_or_create` makes it                                 | `kill "object create"` |
+//! |                        |                 |                                                                    | `tests startup_race::the_creator_of_an_object_*` |
+//! | user, anywhere         | the words       | what they mean is the user's: stamp owners, commit by one store    | `kill "link exchanged"` |
 
 use core::fmt;
 use core::marker::PhantomData;

@@ -25,7 +25,13 @@ use common::process::{self, Child, Signal, say};
 /// The children of these tests: see `common::process`.
 #[test]
 fn child_entry() {
-    process::as_child(&[("guest", guest), ("parent", parent), ("broken", broken), ("thrifty", thrifty)]);
+    process::as_child(&[
+        ("guest", guest),
+        ("parent", parent),
+        ("broken", broken),
+        ("thrifty", thrifty),
+        ("giver", giver),
+    ]);
 }
 
 fn descriptor(segment: &Segment) -> OwnedFd {
@@ -58,6 +64,46 @@ fn a_segment_is_handed_to_another_process_and_outlives_it() {
     child.kill();
     assert_eq!(receiver.recv(), Err(RecvError::PeerDied(guest)));
     assert_eq!(segment.sweep().unwrap().recovered, 1);
+}
+
+/// Hands a segment with a message in it over when told, and sleeps.
+fn giver(args: &[String]) {
+    let socket = UnixStream::connect(&args[0]).unwrap();
+    let segment = Segment::options().memfd("given").unwrap();
+    let mut sender = Ring::<u64>::create(&segment, "ring", 8).unwrap().try_sender().unwrap();
+    sender.send(7).unwrap();
+    say("ready");
+    process::hear();
+    segment.send_over(&socket).unwrap();
+    say("sent");
+    process::sleep_for_ever_with(sender)
+}
+
+#[test]
+fn a_sender_dies_before_or_behind_its_message() {
+    for sent in [false, true] {
+        let name = Name::file("socket");
+        let listener = UnixListener::bind(name.path()).unwrap();
+        let mut child = Child::start("giver", &[&name.path().display().to_string()]);
+        let (socket, _) = listener.accept().unwrap();
+        child.expect("ready");
+        if sent {
+            child.tell("send");
+            child.expect("sent");
+        }
+        child.kill();
+        let received = Segment::receive_over(&socket);
+        if !sent {
+            assert!(matches!(received, Err(Error::Closed)), "{received:?}");
+            continue;
+        }
+        let segment = received.unwrap();
+        let mut receiver = Ring::<u64>::open(&segment, "ring").unwrap().try_receiver().unwrap();
+        let giver = receiver.peer().unwrap();
+        assert_eq!((receiver.recv(), receiver.recv()), (Ok(7), Err(RecvError::PeerDied(giver))));
+        assert_eq!(segment.sweep().unwrap().recovered, 1);
+        assert_eq!(segment.attachments().unwrap().len(), 1);
+    }
 }
 
 /// Makes an anonymous segment, and has a child that answers in it and is killed.

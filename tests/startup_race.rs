@@ -32,6 +32,7 @@ fn child_entry() {
         ("creator", creator),
         ("remover", remover),
         ("opener", opener),
+        ("hoarder", hoarder),
     ]);
 }
 
@@ -422,6 +423,35 @@ fn killed_at_each_store(role: &str, before: bool, after: bool, given: impl Fn(&S
         assert_eq!(room(&segment), all, "state {number}: memory or entries have leaked");
     }
     assert_eq!(expected, after);
+}
+
+/// More than half of the room in a [`small`] segment.
+type Large = [[AtomicU64; 32]; 16];
+
+fn hoarder(args: &[String]) {
+    let segment = Segment::open(&args[0]).unwrap();
+    process::be_traced();
+    let _made = Object::<Large>::create(&segment, "large", Large::default);
+    process::end_of_trace();
+}
+
+#[test]
+fn what_a_dead_creator_took_is_free_to_whoever_needs_it_and_has_not_swept() {
+    let name = Name::shm("hoarder");
+    let _segment = small(&name);
+    let states = Child::start("hoarder", &[&name.address().to_string()]).states_of(&name.path());
+    let mut seen = [0; 2];
+    for (number, state) in states.iter().enumerate() {
+        let copy = Name::shm("state");
+        std::fs::write(copy.path(), state).unwrap();
+        let segment = Segment::open(copy.address()).unwrap();
+        let is_there = Object::<Large>::open(&segment, "large").is_ok();
+        let another = Object::<Large>::create(&segment, "another", Large::default);
+        assert!(matches!(&another, Err(Error::NoSpace { .. })) == is_there, "state {number}: {another:?}");
+        assert!(is_there || another.is_ok(), "state {number}: {another:?}");
+        seen[usize::from(is_there)] += 1;
+    }
+    assert!(seen[0] > 5 && seen[1] > 0, "{seen:?}");
 }
 
 fn half(segment: &Segment) {

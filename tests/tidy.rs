@@ -6,6 +6,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[path = "tidy/crashes.rs"]
+mod crashes;
 #[path = "tidy/doors.rs"]
 mod doors;
 #[path = "tidy/floors.rs"]
@@ -98,6 +100,19 @@ fn imports_go_down_the_floors() {
 #[test]
 fn orderings_and_their_tables_agree() {
     none(orderings::rule(&library()));
+}
+
+#[test]
+fn every_row_of_a_table_of_crashes_is_held_by_a_test() {
+    if !root().join("loom-tests").is_dir() {
+        return; // a published package, which has not all of the tests
+    }
+    let tests = crashes::tests(&files());
+    for kind in ["kill", "loom", "tests", "conformance", "unit"] {
+        let count = tests.iter().filter(|test| test.split(' ').next() == Some(kind)).count();
+        assert!(count > 20, "{count} tests of the kind {kind}: were they not understood?");
+    }
+    none(crashes::rule(&library(), &tests));
 }
 
 #[test]

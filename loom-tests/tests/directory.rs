@@ -4,7 +4,7 @@
 
 use outlive::atomic::{AtomicU64, Ordering};
 use outlive::loom::thread;
-use outlive::model::{explore, life};
+use outlive::model::{explore, life, set_slices};
 use outlive::object::Object;
 use outlive::{Error, Segment};
 use outlive_loom_tests::explore_deaths;
@@ -79,6 +79,30 @@ fn a_creator_dies_at_every_write() {
         made.is_none()
     });
     assert!(executions.len() > 10, "{executions:?}");
+}
+
+/// The race: two processes want the lock of the directory, and whoever comes second sleeps in slices. One of them dies before
+/// each of its writes: as a holder, also between giving the lock back and the wake-up, and as a sleeper.
+///
+/// Allowed: the other one makes its object. Forbidden: a sleep without end, a lock that nobody gives back.
+#[test]
+fn who_waits_for_the_directory_outlives_whoever_dies_there() {
+    let executions = explore_deaths(1, |k| {
+        set_slices(true);
+        let here = segment(2);
+        let there = here.attach().unwrap();
+        let victim = thread::spawn({
+            let there = there.clone();
+            move || life::mortal(&there, k, || drop(create(&there, "x", 1).unwrap()))
+        });
+        let mine = create(&here, "y", 2).unwrap();
+        assert_eq!(mine.load(Ordering::Relaxed), 2);
+        let died = victim.join().unwrap().is_none();
+        let object = Object::<AtomicU64>::open_or_create(&here, "x", || AtomicU64::new(1)).unwrap();
+        assert_eq!(object.load(Ordering::Relaxed), 1);
+        died
+    });
+    assert!(executions.len() > 10 && executions.iter().sum::<usize>() > 1000, "{executions:?}");
 }
 
 /// The race: two processes attach at once. Allowed: two different rows. Forbidden: one row for both.

@@ -27,7 +27,9 @@
 //! [`live`](Report::live) segment is of no single moment, though; one on a [`snapshot`](crate::Segment::snapshot) is.
 //!
 //! # Crashes
-//! Nothing is written: whoever dies here leaves nothing.
+//! | dies           | left    | outcome             | held by |
+//! |----------------|---------|---------------------|---------|
+//! | whoever checks | nothing | nothing was written | `tests check::sound::a_look_changes_not_a_byte` |
 //!
 //! Tested in `tests/check.rs`, `tests/properties/check.rs`, `fuzz/fuzz_targets/check.rs`.
 

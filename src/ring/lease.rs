@@ -34,12 +34,13 @@
 //! | L4  | sweep: OPEN -> DIED  | `AcqRel`, Relaxed | L1       | everything that the dead did, before the news                 |
 //!
 //! # Crashes
-//! | dies                        | left                 | outcome                                                      |
-//! |-----------------------------|----------------------|--------------------------------------------------------------|
-//! | holder, at any time         | OPEN, of the dead    | the sweep, or whoever takes the role, sees to it             |
-//! | whoever takes, before L2    | the old word         | nothing happened                                             |
-//! | leaving, between L3 and the alarm | the new word   | sleepers see it when their slice is over                     |
-//! | sweeper, between L4 and the alarm | DIED           | the same; the next sweep raises the alarm again              |
+//! | dies                        | left                 | outcome                                                      | held by |
+//! |-----------------------------|----------------------|--------------------------------------------------------------|---------|
+//! | holder, at any time         | OPEN, of the dead    | the sweep, or whoever takes the role, sees to it             | `unit ring::lease::tests::the_dead_are_succeeded_*` |
+//! | whoever takes, before L2    | the old word         | nothing happened                                             | `kill "spsc try_sender, fresh"` |
+//! |                             |                      |                                                              | `kill "spsc roles taken over"` |
+//! | leaving, between L3 and the alarm | the new word         | sleepers see it when their slice is over                     | `loom event::a_standby_outlives_*` |
+//! | sweeper, between L4 and the alarm | DIED                 | the same; the next sweep raises the alarm again              | `loom event::a_sweep_that_was_cut_short_*` |
 
 use crate::error::{Error, Fault};
 use crate::memory::Control;

@@ -39,16 +39,21 @@
 //! | D7  | fields of an entry                       | Relaxed         | D1     | ordered by the word                                    |
 //!
 //! # Crashes
-//! | dies                                  | left                       | outcome                                        |
-//! |---------------------------------------|----------------------------|------------------------------------------------|
-//! | create, before RESERVED               | lock of a dead owner       | the next one takes it                          |
-//! | create, while it vacates              | `VACATING(dead)`             | RETIRED again, by the sweep or the next create |
-//! | create, RESERVED, anything half built | `RESERVED(dead)`             | memory and entry are free to the next create   |
-//! | create, complete, its bit set         | `RESERVED(dead)`, bit        | free once the creator is swept: create sweeps when it finds no room |
-//! | create, after LIVE                    | LIVE                       | it exists                                      |
-//! | open, bit set, state not looked at    | bit of a dead row          | cleared by the sweep                           |
-//! | remove, before / after RETIRED        | LIVE / RETIRED             | is there / is gone                             |
-//! | any holder of the object              | bit of a dead row          | sweep repairs the object, then clears the bit  |
+//! | dies                                  | left                       | outcome                                        | held by |
+//! |---------------------------------------|----------------------------|------------------------------------------------|---------|
+//! | create, before RESERVED               | lock of a dead owner       | the next one takes it                          | `tests death::the_directory_is_kept_*` |
+//! |                                       |                            |                                                | `loom directory::a_creator_dies_at_*` |
+//! | create, while it vacates              | `VACATING(dead)`           | RETIRED again, by the sweep or the next create | `kill "object create, behind a removed one"` |
+//! |                                       |                            |                                                | `tests startup_race::the_creator_of_an_object_*` |
+//! | create, RESERVED, anything half built | `RESERVED(dead)`           | memory and entry are free to the next create   | `kill "object create"` |
+//! |                                       |                            |                                                | `loom directory::a_creator_dies_at_*` |
+//! |                                       |                            |                                                | `tests startup_race::the_creator_of_an_object_*` |
+//! | create, complete, its bit set         | `RESERVED(dead)`, bit      | free once the creator is swept: create sweeps when it finds no room | `tests startup_race::what_a_dead_creator_took_*` |
+//! | create, after LIVE                    | LIVE                       | it exists                                      | `kill "object create"` |
+//! | open, bit set, state not looked at    | bit of a dead row          | cleared by the sweep                           | `kill "object open"` |
+//! | remove, before / after RETIRED        | LIVE / RETIRED             | is there / is gone                             | `kill "segment remove"` |
+//! | any holder of the object              | bit of a dead row          | sweep repairs the object, then clears the bit  | `kill "segment sweep"` |
+//! |                                       |                            |                                                | `kill "segment remove, others have it open"` |
 
 use core::fmt;
 use std::collections::BTreeMap;

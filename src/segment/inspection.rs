@@ -20,6 +20,11 @@
 //! | tag | operation                 | order   | pairs        | because                                                |
 //! |-----|---------------------------|---------|--------------|--------------------------------------------------------|
 //! | V1  | look at any word          | Acquire | every release | V-I2: words are read in the order of the program      |
+//!
+//! # Crashes
+//! | dies          | left    | outcome                   | held by |
+//! |---------------|---------|---------------------------|---------|
+//! | whoever looks | nothing | nothing was written: V-I1 | `tests check::sound::a_look_changes_not_a_byte` |
 
 use core::fmt;
 

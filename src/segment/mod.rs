@@ -39,6 +39,18 @@
 //! | A8  | where to look for a free row                | Relaxed          | -        | a hint                                                        |
 //! | A9  | roster                                      | Release          | -        | counts; the guardian's                                        |
 //! | A10 | `gone`                                      | Release, Acquire | A10      | set while all rows are locked: attachers see it behind theirs |
+//!
+//! # Crashes
+//! Of the attachments. Of a segment that comes or goes: see `startup`; of objects: `directory`.
+//!
+//! | dies                            | left                | outcome                                   | held by |
+//! |---------------------------------|---------------------|-------------------------------------------|---------|
+//! | tenant, at any time             | Active, of the dead | swept: on request, or when no row is free | `kill "segment attach, every row is dead"` |
+//! |                                 |                     |                                           | `kill "segment open"` |
+//! | tenant, while it detaches       | Active, or Free     | swept; or nothing to do                   | `kill "segment dropped, something is open"` |
+//! | sweeper, before all is repaired | Dead                | the next sweep repairs what is left       | `kill "segment sweep"` |
+//! |                                 |                     |                                           | `tests death::a_sweeper_killed_anywhere_leaves_work_not_*` |
+//! | sweeper, behind that            | the same            | the next sweep frees it                   | `kill "segment sweep"` |
 
 use core::fmt;
 use core::marker::PhantomData;

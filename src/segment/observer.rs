@@ -11,7 +11,9 @@
 //! id for itself, and where that differs, or is made up, it believes bytes only, which are right in any case.
 //!
 //! # Crashes
-//! An observer that dies leaves nothing; the kernel gives its share of the byte back.
+//! | dies                  | left    | outcome                                     | held by |
+//! |-----------------------|---------|---------------------------------------------|---------|
+//! | an observer, anywhere | nothing | the kernel gives its share of the byte back | `conformance kills::who_only_looks_*` |
 //!
 //! Tested in `tests/observer.rs`.
 

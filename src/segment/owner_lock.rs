@@ -10,6 +10,14 @@
 //! | K2  | take, or recover            | AcqRel  | K4, K2 | what the last holder did; dead ones: see `is_dead`        |
 //! | K3  | announce a sleeper          | Relaxed | -      | the futex compares the word itself                        |
 //! | K4  | release                     | Release | K2     | what we did, before the next holder                       |
+//!
+//! # Crashes
+//! | dies                             | left      | outcome                                                    | held by |
+//! |----------------------------------|-----------|------------------------------------------------------------|---------|
+//! | holder, at any time              | its stamp | the next one takes it from the dead; or the sweep frees it | `tests death::the_directory_is_kept_*` |
+//! |                                  |           |                                                            | `loom directory::a_creator_dies_at_*` |
+//! | holder, between release and wake | sleepers  | they look when their slice is over                         | `loom directory::who_waits_for_the_directory_*` |
+//! | sleeper, announced               | WAITERS   | one vain wake                                              | `loom directory::who_waits_for_the_directory_*` |
 
 use core::time::Duration;
 

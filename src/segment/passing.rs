@@ -13,11 +13,11 @@
 //! cookie tells the segment that was meant from another one; it is no secret.
 //!
 //! # Crashes
-//! | dies                          | left                          | outcome                                           |
-//! |-------------------------------|-------------------------------|---------------------------------------------------|
-//! | sender, before the message    | a closed socket               | the receiver is told `Closed`                     |
-//! | sender, after it              | a descriptor in the socket    | it is received; the sender's row is swept         |
-//! | receiver, anywhere            | at most a row                 | the kernel closes the descriptor; the row is swept |
+//! | dies                          | left                          | outcome                                           | held by |
+//! |-------------------------------|-------------------------------|---------------------------------------------------|---------|
+//! | sender, before the message    | a closed socket               | the receiver is told `Closed`                     | `tests passing::a_sender_dies_before_or_behind_*` |
+//! | sender, after it              | a descriptor in the socket    | it is received; the sender's row is swept         | `tests passing::a_sender_dies_before_or_behind_*` |
+//! | receiver, anywhere            | at most a row                 | the kernel closes the descriptor; the row is swept | `kill "segment receive_over"` |
 //!
 //! Tested in `tests/passing.rs`.
 

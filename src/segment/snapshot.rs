@@ -7,7 +7,9 @@
 //! are accessed in their own ways, and a byte must not be accessed in two (I8 of `Region`).
 //!
 //! # Crashes
-//! Nothing is written but memory of this process.
+//! | dies           | left    | outcome                            | held by |
+//! |----------------|---------|------------------------------------|---------|
+//! | whoever copies | nothing | only memory of its own was written | `tests snapshot::who_may_only_look_*` |
 //!
 //! Tested in `tests/snapshot.rs`.
 

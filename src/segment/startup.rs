@@ -4,16 +4,23 @@
 //! the name is taken. So nobody ever sees half a segment, and a creator that is killed leaves nothing at all.
 //!
 //! # Crashes
-//! | dies                                      | left                        | outcome                                  |
-//! |-------------------------------------------|-----------------------------|------------------------------------------|
-//! | create, before the link                   | an unnamed file             | the kernel frees it                      |
-//! | create, after the link                    | the segment, a dead row     | it exists; the row is swept              |
-//! | attach, row byte taken, identity half in  | FREE, byte free again       | the next attacher overwrites             |
-//! | attach, row Active                        | Active row of a dead owner  | swept                                    |
-//! | an observer, anywhere                     | nothing                     | it has no row, and writes nothing        |
-//! | detach, anywhere                          | Active or Free row          | swept, or nothing to do                  |
-//! | last detach of a temporary segment, or    | `gone`, or gone and linked  | openers find `gone` and unlink it        |
-//! | the end of a withdrawn one                |                             |                                          |
+//! | dies                                      | left                        | outcome                                  | held by |
+//! |-------------------------------------------|-----------------------------|------------------------------------------|---------|
+//! | create, before the link                   | an unnamed file             | the kernel frees it                      | `tests startup_race::a_creator_killed_at_any_system_*` |
+//! |                                           |                             |                                          | `kill "segment create"` |
+//! | create, after the link                    | the segment, a dead row     | it exists; the row is swept              | `tests startup_race::a_creator_killed_at_any_system_*` |
+//! |                                           |                             |                                          | `kill "segment create"` |
+//! | attach, row byte taken, identity half in  | FREE, byte free again       | the next attacher overwrites             | `kill "segment attach"` |
+//! |                                           |                             |                                          | `kill "segment from_fd"` |
+//! | attach, row Active                        | Active row of a dead owner  | swept                                    | `kill "segment open"` |
+//! |                                           |                             |                                          | `kill "segment attach, every row is dead"` |
+//! | an observer, anywhere                     | nothing                     | it has no row, and writes nothing        | `conformance kills::who_only_looks_*` |
+//! | detach, anywhere                          | Active or Free row          | swept, or nothing to do                  | `kill "segment dropped"` |
+//! |                                           |                             |                                          | `kill "segment dropped, something is open"` |
+//! | last detach of a temporary segment        | `gone`, or gone and linked  | openers find `gone` and unlink it        | `kill "segment dropped, temporary, the last"` |
+//! |                                           |                             |                                          | `tests startup_race::the_last_one_*` |
+//! | the end of a withdrawn one                | the same                    | the same                                 | `kill "segment withdraw"` |
+//! |                                           |                             |                                          | `tests startup_race::who_withdraws_*` |
 
 use core::time::Duration;
 use std::io;

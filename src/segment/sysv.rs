@@ -11,17 +11,21 @@
 //! ```
 //!
 //! # Crashes
-//! | dies                                         | left                                  | the next one                                          |
-//! |----------------------------------------------|---------------------------------------|-------------------------------------------------------|
-//! | before the lock file has its name            | an unnamed file                       | the kernel frees it                                   |
-//! | before shmget                                | a lock file of no segment             | replaces it                                           |
-//! | before the id is noted                       | and an empty segment                  | knows it by maker and size, removes both              |
-//! | before the magic                             | and half a segment                    | knows it by its id, removes both                      |
-//! | before the row, or attached                  | a segment, perhaps a dead row         | opens it; the row is swept                            |
-//! | last detach, before `IPC_RMID`               | `gone`                                | completes the removal                                 |
-//! | last detach or unlink, before the unlinking  | a lock file of no segment             | replaces it; `unlink` removes it                      |
-//! | an opener or unlinker, anywhere before that  | nothing                               |                                                       |
-//! | adopter, before the header's cookie          | a lock file that does not fit         | adopts                                                |
+//! | dies                                         | left                                  | the next one                                          | held by |
+//! |----------------------------------------------|---------------------------------------|-------------------------------------------------------|---------|
+//! | before the lock file has its name            | an unnamed file                       | the kernel frees it                                   | `tests sysv::crashes::a_creator_killed_*` |
+//! | before shmget                                | a lock file of no segment             | replaces it                                           | `tests sysv::crashes::a_creator_killed_*` |
+//! |                                              |                                       |                                                       | `tests sysv::crashes::who_replaces_*` |
+//! | before the id is noted                       | and an empty segment                  | knows it by maker and size, removes both              | `tests sysv::crashes::a_creator_killed_*` |
+//! | before the magic                             | and half a segment                    | knows it by its id, removes both                      | `tests sysv::crashes::a_creator_killed_*` |
+//! | before the row, or attached                  | a segment, perhaps a dead row         | opens it; the row is swept                            | `tests sysv::crashes::a_creator_killed_*` |
+//! |                                              |                                       |                                                       | `tests sysv::crashes::an_opener_killed_*` |
+//! | last detach, before `IPC_RMID`               | `gone`                                | completes the removal                                 | `tests sysv::crashes::the_last_one_*` |
+//! | last detach or unlink, before the unlinking  | a lock file of no segment             | replaces it; `unlink` removes it                      | `tests sysv::crashes::the_last_one_*` |
+//! |                                              |                                       |                                                       | `tests sysv::crashes::who_removes_*` |
+//! | an opener or unlinker, anywhere before that  | nothing                               |                                                       | `tests sysv::crashes::an_opener_killed_*` |
+//! |                                              |                                       |                                                       | `tests sysv::crashes::who_removes_*` |
+//! | adopter, before the header's cookie          | a lock file that does not fit         | adopts                                                | `tests sysv::crashes::an_adopter_*` |
 //!
 //! # Where the lock file is not the segment's
 //! Somebody removed it, or the segment's processes see another `/dev/shm` (containers that share the ipc namespace only):

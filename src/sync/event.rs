@@ -37,12 +37,15 @@
 //! | E4  | alarm changes it        | `AcqRel`        | E2, E3 | the change of state, before the news of it                    |
 //!
 //! # Crashes
-//! | dies                                  | left                    | outcome                                              |
-//! |---------------------------------------|-------------------------|------------------------------------------------------|
-//! | waiter, announced or asleep           | W                       | one vain wake; then W is clear                       |
-//! | notifier, before or in the wake       | a sleeper with its work | it looks when its slice is over                      |
-//! | notifier, between clearing and waking | the same                | the same                                             |
-//! | alarm, anywhere                       | the same                | the same; the sweep raises the alarm again           |
+//! | dies                                  | left                    | outcome                                              | held by |
+//! |---------------------------------------|-------------------------|------------------------------------------------------|---------|
+//! | waiter, announced or asleep           | W                       | one vain wake; then W is clear                       | `unit sync::event::tests::a_left_over_is_cleared_*` |
+//! |                                       |                         |                                                      | `kill "spsc recv_timeout, empty"` |
+//! | notifier, before or in the wake       | a sleeper with its work | it looks when its slice is over                      | `loom event::a_sleeping_receiver_outlives_*` |
+//! |                                       |                         |                                                      | `unit sync::event::tests::a_slice_ends` |
+//! | notifier, between clearing and waking | the same                | the same                                             | `loom event::a_sleeping_receiver_outlives_*` |
+//! | alarm, anywhere                       | the same                | the same; the sweep raises the alarm again           | `loom event::a_sweep_that_was_cut_short_*` |
+//! |                                       |                         |                                                      | `loom event::a_standby_outlives_*` |
 //!
 //! # Progress
 //! Every operation but `sleep` is wait-free.

@@ -1,5 +1,7 @@
 //! Whatever was done by the rules, nothing is found; and what the dead leave is no damage.
 
+use std::os::unix::fs::FileExt;
+
 use outlive::atomic::AtomicU64;
 use outlive::inspect::{self, Report, Severity};
 use outlive::object::Object;
@@ -123,6 +125,28 @@ fn an_attachment_that_only_looks_can_check() {
     drop((ring, segment));
     let report = assert_clean(&observer);
     assert_eq!((report.objects, report.alive, report.live), (1, 0, false));
+}
+
+/// Whoever dies in a check has changed nothing: it maps what it looks at for reading, and a write would be a fault.
+#[test]
+fn a_look_changes_not_a_byte() {
+    let (_shm, _file, segments) = segments();
+    for segment in segments.into_iter().filter(|segment| segment.as_fd().is_some()) {
+        let other = segment.attach().unwrap();
+        let ring: records::Ring = records::Ring::create(&other, "lines", 4096).unwrap();
+        let mut ends = (ring.try_sender().unwrap(), ring.try_receiver().unwrap());
+        ends.0.send(b"a line").unwrap();
+        let file = std::fs::File::from(segment.as_fd().unwrap().try_clone_to_owned().unwrap());
+        let bytes = || {
+            let mut bytes = vec![0; usize::try_from(segment.size()).unwrap()];
+            file.read_exact_at(&mut bytes, 0).unwrap();
+            bytes
+        };
+        let before = bytes();
+        assert_clean(&segment);
+        assert_clean(&other);
+        assert!(bytes() == before, "a look has changed something");
+    }
 }
 
 #[test]

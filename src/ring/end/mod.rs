@@ -60,16 +60,22 @@
 //! have a table of their own, in `lease`.
 //!
 //! # Crashes
-//! | dies                                       | left                  | seen by            | outcome                                |
-//! |--------------------------------------------|-----------------------|--------------------|----------------------------------------|
-//! | sender, before R2                          | bytes where nobody looks, a mark of a position that is not published | nobody | never sent; the successor writes over both |
-//! | sender, after R2, before the wake          | a message             | receiver           | received, after a slice at the latest  |
-//! | receiver, before R2                        | the messages, a mark as above | its successor | received again                      |
-//! | receiver, after R2, before the wake        | room                  | sender             | used, after a slice at the latest      |
-//! | sender, between the receiver's look at `tail` and its verdict | a message | receiver      | found by the look after the verdict    |
-//! | either, with its role                      | OPEN, of the dead     | peer, successor, sweep | `PeerDied`, or taken over          |
-//! | either, while it sleeps                    | W                     | its peer           | one vain wake                          |
-//! | whoever closes, before its alarm           | CLOSED                | peer               | seen when it is stuck, or after a slice |
+//! | dies                                       | left                  | seen by            | outcome                                | held by |
+//! |--------------------------------------------|-----------------------|--------------------|----------------------------------------|---------|
+//! | sender, before R2                          | bytes where nobody looks, a mark of a position that is not published | nobody             | never sent; the successor writes over both | `loom spsc::a_successor_of_the_sender_*` |
+//! |                                            |                       |                    |                                        | `loom records::one_of_two_claimants_*` |
+//! | sender, after R2, before the wake          | a message             | receiver           | received, after a slice at the latest  | `loom event::a_sleeping_receiver_outlives_*` |
+//! | receiver, before R2                        | the messages, a mark as above | its successor      | received again                         | `loom spsc::a_successor_of_the_receiver_*` |
+//! |                                            |                       |                    |                                        | `loom records::a_successor_of_the_receiver_*` |
+//! | receiver, after R2, before the wake        | room                  | sender             | used, after a slice at the latest      | `loom event::a_sleeping_sender_outlives_*` |
+//! | sender, between the receiver's look at `tail` and its verdict | a message             | receiver           | found by the look after the verdict    | `loom spsc::a_successor_of_the_sender_*` |
+//! | either, with its role                      | OPEN, of the dead     | peer, successor, sweep | `PeerDied`, or taken over              | `kill "spsc roles taken over"` |
+//! |                                            |                       |                    |                                        | `unit ring::spsc::tests::ends::a_death_is_told_*` |
+//! | either, while it sleeps                    | W                     | its peer           | one vain wake                          | `kill "spsc recv_timeout, empty"` |
+//! |                                            |                       |                    |                                        | `kill "spsc send_timeout, full"` |
+//! |                                            |                       |                    |                                        | `unit sync::event::tests::a_left_over_is_cleared_*` |
+//! | whoever closes, before its alarm           | CLOSED                | peer               | seen when it is stuck, or after a slice | `loom event::a_sleeping_receiver_outlives_*` |
+//! |                                            |                       |                    |                                        | `loom event::a_sleeping_sender_outlives_*` |
 
 use core::fmt;
 use core::marker::PhantomData;

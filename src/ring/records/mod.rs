@@ -96,15 +96,21 @@
 //! all rings with two ends share.
 //!
 //! # Crashes
-//! | dies                                       | left                  | seen by            | outcome                                |
-//! |--------------------------------------------|-----------------------|--------------------|----------------------------------------|
-//! | sender, before its position is published   | bytes, headers and a mark where nobody looks | nobody | never sent; the successor writes over them |
-//! | sender, after it, before the wake          | a record              | receiver           | received, after a slice at the latest  |
-//! | sender, in a grant                         | bytes where nobody looks | nobody          | never sent                             |
-//! | receiver, before its position is published | the record            | its successor      | received again                         |
-//! | receiver, after it, before the wake        | room                  | sender             | used, after a slice at the latest      |
-//! | either, between mark and position          | a mark of a position that is not published | its successor | takes the count from the other mark |
-//! | either, with its role                      | OPEN, of the dead     | peer, successor, sweep | `PeerDied`, or taken over          |
+//! | dies                                       | left                  | seen by            | outcome                                | held by |
+//! |--------------------------------------------|-----------------------|--------------------|----------------------------------------|---------|
+//! | sender, before its position is published   | bytes, headers and a mark where nobody looks | nobody             | never sent; the successor writes over them | `kill "records try_send"` |
+//! |                                            |                       |                    |                                        | `kill "records send, behind a pad"` |
+//! | sender, after it, before the wake          | a record              | receiver           | received, after a slice at the latest  | `kill "records send, empty, to a sleeper"` |
+//! |                                            |                       |                    |                                        | `loom event::a_sleeping_receiver_outlives_*` |
+//! | sender, in a grant                         | bytes where nobody looks | nobody             | never sent                             | `kill "records grant, dropped"` |
+//! |                                            |                       |                    |                                        | `kill "records commit, shrunk"` |
+//! | receiver, before its position is published | the record            | its successor      | received again                         | `kill "records try_recv"` |
+//! |                                            |                       |                    |                                        | `kill "records release, crossing"` |
+//! | receiver, after it, before the wake        | room                  | sender             | used, after a slice at the latest      | `kill "records recv from a sleeper"` |
+//! |                                            |                       |                    |                                        | `loom event::a_sleeping_sender_outlives_*` |
+//! | either, between mark and position          | a mark of a position that is not published | its successor      | takes the count from the other mark    | `loom records::one_of_two_claimants_*` |
+//! | either, with its role                      | OPEN, of the dead     | peer, successor, sweep | `PeerDied`, or taken over              | `kill "records roles taken over"` |
+//! |                                            |                       |                    |                                        | `unit ring::records::tests::ends::a_dead_sender_*` |
 //!
 //! # Limits
 //! 64 to 2^31 bytes. The sender of a record is a stamp that the sender itself has written: true of whom you trust.

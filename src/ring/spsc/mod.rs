@@ -75,16 +75,26 @@
 //! orderings stand in the private modules `end` and `lease`, which all rings with two ends share.
 //!
 //! # Crashes
-//! | dies                                       | left                  | seen by            | outcome                                |
-//! |--------------------------------------------|-----------------------|--------------------|----------------------------------------|
-//! | sender, before R2                          | bytes in a free slot  | nobody             | never sent; the successor uses the slot |
-//! | sender, after R2, before the wake          | a message             | receiver           | received, after a slice at the latest  |
-//! | receiver, before R2                        | the messages          | its successor      | received again                         |
-//! | receiver, after R2, before the wake        | room                  | sender             | used, after a slice at the latest      |
-//! | sender, between the receiver's look at `tail` and its verdict | a message | receiver      | found by the look after the verdict    |
-//! | either, with its role                      | OPEN, of the dead     | peer, successor, sweep | `PeerDied`, or taken over          |
-//! | either, while it sleeps                    | W                     | its peer           | one vain wake                          |
-//! | whoever closes, before its alarm           | CLOSED                | peer               | seen when it is stuck, or after a slice |
+//! | dies                                       | left                  | seen by            | outcome                                | held by |
+//! |--------------------------------------------|-----------------------|--------------------|----------------------------------------|---------|
+//! | sender, before R2                          | bytes in a free slot  | nobody             | never sent; the successor uses the slot | `kill "spsc try_send"` |
+//! |                                            |                       |                    |                                        | `kill "spsc try_send_slice"` |
+//! | sender, after R2, before the wake          | a message             | receiver           | received, after a slice at the latest  | `kill "spsc send to a sleeper"` |
+//! |                                            |                       |                    |                                        | `loom event::a_sleeping_receiver_outlives_*` |
+//! | receiver, before R2                        | the messages          | its successor      | received again                         | `kill "spsc try_recv"` |
+//! |                                            |                       |                    |                                        | `kill "spsc release"` |
+//! | receiver, after R2, before the wake        | room                  | sender             | used, after a slice at the latest      | `kill "spsc recv from a sleeper"` |
+//! |                                            |                       |                    |                                        | `loom event::a_sleeping_sender_outlives_*` |
+//! | sender, between the receiver's look at `tail` and its verdict | a message             | receiver           | found by the look after the verdict    | `loom spsc::a_successor_of_the_sender_*` |
+//! | either, with its role                      | OPEN, of the dead     | peer, successor, sweep | `PeerDied`, or taken over              | `kill "spsc roles taken over"` |
+//! |                                            |                       |                    |                                        | `unit ring::spsc::tests::ends::a_death_is_told_*` |
+//! | either, while it sleeps                    | W                     | its peer           | one vain wake                          | `kill "spsc recv_timeout, empty"` |
+//! |                                            |                       |                    |                                        | `kill "spsc send_timeout, full"` |
+//! |                                            |                       |                    |                                        | `unit sync::event::tests::a_left_over_is_cleared_*` |
+//! | whoever closes, before its alarm           | CLOSED                | peer               | seen when it is stuck, or after a slice | `kill "spsc sender closes"` |
+//! |                                            |                       |                    |                                        | `kill "spsc receiver closes"` |
+//! |                                            |                       |                    |                                        | `loom event::a_sleeping_receiver_outlives_*` |
+//! |                                            |                       |                    |                                        | `loom event::a_sleeping_sender_outlives_*` |
 //!
 //! # Limits
 //! Values are never dropped. No more than 2^31 slots. Sleeping needs the futex; where membarrier is refused, sleepers look

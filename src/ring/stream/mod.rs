@@ -85,19 +85,26 @@
 //! the kernel copies before what follows it, and after what precedes it.
 //!
 //! # Crashes
-//! | dies                                       | left                  | seen by            | outcome                                |
-//! |--------------------------------------------|-----------------------|--------------------|----------------------------------------|
-//! | writer, before R2 of a part                | bytes in free room    | nobody             | never written; the successor writes over them |
-//! | writer, between two parts                  | the first of them     | reader, successor  | read; `position` tells the successor   |
-//! | writer in `fill_from`, before R2           | bytes in free room; the descriptor has moved on | nobody | never written; the successor seeks to `position` |
-//! | writer, after R2, before the wake          | bytes                 | reader             | read, after a slice at the latest      |
-//! | reader, before R2                          | the bytes             | its successor      | read again                             |
-//! | reader in `drain_to`, before R2            | the bytes; and some at the descriptor | its successor | truncates to `position`, and writes them again |
-//! | reader, after R2, before the wake          | room                  | writer             | used, after a slice at the latest      |
-//! | writer, between the reader's look at `tail` and its verdict | bytes | reader            | found by the look after the verdict    |
-//! | either, with its role                      | OPEN, of the dead     | peer, successor, sweep | `BrokenPipe`, or taken over        |
-//! | either, while it sleeps                    | W                     | its peer           | one vain wake                          |
-//! | whoever closes, before its alarm           | CLOSED                | peer               | seen when it is stuck, or after a slice |
+//! | dies                                       | left                  | seen by            | outcome                                | held by |
+//! |--------------------------------------------|-----------------------|--------------------|----------------------------------------|---------|
+//! | writer, before R2 of a part                | bytes in free room    | nobody             | never written; the successor writes over them | `kill "stream try_write"` |
+//! | writer, between two parts                  | the first of them     | reader, successor  | read; `position` tells the successor   | `kill "stream write, in parts"` |
+//! | writer in `fill_from`, before R2           | bytes in free room; the descriptor has moved on | nobody             | never written; the successor seeks to `position` | `kill "stream fill_from"` |
+//! |                                            |                       |                    |                                        | `conformance streams::files_are_copied_*` |
+//! | writer, after R2, before the wake          | bytes                 | reader             | read, after a slice at the latest      | `kill "stream write to a sleeper"` |
+//! | reader, before R2                          | the bytes             | its successor      | read again                             | `kill "stream try_read"` |
+//! |                                            |                       |                    |                                        | `kill "stream release_first"` |
+//! | reader in `drain_to`, before R2            | the bytes; and some at the descriptor | its successor      | truncates to `position`, and writes them again | `kill "stream drain_to"` |
+//! |                                            |                       |                    |                                        | `conformance streams::files_are_copied_*` |
+//! | reader, after R2, before the wake          | room                  | writer             | used, after a slice at the latest      | `kill "stream read from a sleeper"` |
+//! | writer, between the reader's look at `tail` and its verdict | bytes                 | reader             | found by the look after the verdict    | `loom stream::a_successor_of_the_writer_*` |
+//! | either, with its role                      | OPEN, of the dead     | peer, successor, sweep | `BrokenPipe`, or taken over            | `kill "stream roles taken over"` |
+//! |                                            |                       |                    |                                        | `unit ring::stream::tests::ends::a_death_is_no_end_*` |
+//! |                                            |                       |                    |                                        | `unit ring::stream::tests::ends::a_dead_reader_*` |
+//! | either, while it sleeps                    | W                     | its peer           | one vain wake                          | `kill "stream read, empty"` |
+//! |                                            |                       |                    |                                        | `kill "stream write, full"` |
+//! | whoever closes, before its alarm           | CLOSED                | peer               | seen when it is stuck, or after a slice | `kill "stream writer closes"` |
+//! |                                            |                       |                    |                                        | `kill "stream reader closes"` |
 //!
 //! # Speed
 //! Two processes on two processors with 2 MiB of second-level cache each, 64 KiB a call, GB/s in one run: a pipe 1.8, a

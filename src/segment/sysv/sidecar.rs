@@ -14,6 +14,16 @@
 //! C2  The file is made and taken away, and the segment too, only by whoever holds the START byte of the inode that the
 //!     name means. A new one has its START byte taken before it has its name.
 //! C3  Nobody believes the file of another user, unless he has made the segment as well: the directory is everybody's.
+//!
+//! # Crashes
+//! | dies                                 | left                                    | outcome                                              | held by |
+//! |--------------------------------------|-----------------------------------------|------------------------------------------------------|---------|
+//! | its maker, before it has its name    | an unnamed file                         | the kernel frees it                                  | `tests sysv::crashes::a_creator_killed_*` |
+//! | its maker, behind that               | a file of no segment, or of half of one | see the module above: whoever comes next replaces it | `tests sysv::crashes::a_creator_killed_*` |
+//! | whoever replaces it, between the two | no file, or a new one of no segment     | the next one makes one, or replaces it               | `tests sysv::crashes::who_replaces_*` |
+//! |                                      |                                         |                                                      | `tests sysv::crashes::an_adopter_*` |
+//! | whoever has START                    | START                                   | the kernel gives it back                             | `tests sysv::crashes::a_creator_killed_*`, `tests sysv::crashes::an_opener_killed_*` |
+//! |                                      |                                         |                                                      | `tests sysv::crashes::who_removes_*` |
 
 use core::fmt;
 use std::io;
