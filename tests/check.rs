@@ -6,6 +6,8 @@
 
 mod common;
 
+#[path = "check/bounds.rs"]
+mod bounds;
 #[path = "check/live.rs"]
 mod live;
 #[path = "check/planted.rs"]
@@ -16,5 +18,5 @@ mod sound;
 /// The children of these tests: see `common::process`.
 #[test]
 fn child_entry() {
-    common::process::as_child(&[("check worker", live::worker)]);
+    common::process::as_child(&[("check worker", live::worker), ("check parent", bounds::parent)]);
 }

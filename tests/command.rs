@@ -466,11 +466,13 @@ fn errors_have_their_codes() {
         (3, &["show", &nothing]),
         (3, &["ls", "/nowhere/at-all"]),
         (3, &["reap", "/nowhere/at-all"]),
+        (3, &["check", &nothing]),
         (7, &["show", &text]),
+        (7, &["check", &text]),
     ] {
         assert_eq!(ends_with(code, &run(arguments)), "", "{arguments:?}");
     }
-    for command in ["ls", "show", "rm", "reap", "completions", "demo"] {
+    for command in ["ls", "show", "check", "rm", "reap", "completions", "demo"] {
         let help = good(&[command, "--help"]);
         assert!(help.contains("Exit codes:") && help.contains("\n  6  permission denied\n"), "{help}");
     }

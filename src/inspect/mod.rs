@@ -7,24 +7,27 @@
 //! Each structure states its own invariants, in its own module, next to the code that keeps them; [`check`] goes through
 //! header, attachments, directory, and every object.
 //!
-//! | what | its invariants |
-//! |---|---|
-//! | header | the constants fit together; flags and words of this version; the directory's lock has a holder that exists |
-//! | attachment | its state is one; who is alive can be who it says it is; dead and not swept: a note |
-//! | entry | its state is one, held by somebody who may; name valid, and its own; memory inside, aligned, nobody else's; open for attachments only |
-//! | ring | constants as the directory says; `head <= tail <= head + capacity`; whoever has a role has it open, and was not swept |
-//! | ring of records | its marks belong to its positions; from head to tail there are whole frames, as many as were counted |
-//! | object of atomics | nothing: its words are yours |
+//! | what | its invariants | where they are numbered |
+//! |---|---|---|
+//! | header | the constants fit together; flags and words of this version; the directory's lock has a holder that exists | `segment`: layout |
+//! | attachment | its state is one; who is alive can be who it says it is; dead and not swept: a note | `segment`: S1, S2 |
+//! | entry | its state is one, held by somebody who may; name valid, and its own; memory inside, aligned, nobody else's; open for attachments only | `directory`: D-I1 to D-I4 |
+//! | ring | constants as the directory says; `head <= tail <= head + capacity`; whoever has a role has it open, and was not swept | `spsc`: R-I1, R-I2; `lease`: L-I1 |
+//! | ring of records | its marks belong to its positions; from head to tail there are whole frames, as many as were counted | `end`: R-I8; `records`: B-I3, B-I4 |
+//! | object of atomics | nothing: its words are yours | |
+//!
+//! The other invariants are about what code does, or about private memory: no word shows whether they hold.
 //!
 //! # What is believed
 //! Nothing: whatever the bytes are, the check neither faults nor panics, and ends after a time that the segment's size
-//! bounds. (A file that is truncated meanwhile faults, as with any mapping.)
+//! bounds. (A file that is truncated *while* it is checked faults, as with any mapping; before, it is a finding.)
 //!
 //! # While others work
 //! An invariant holds at every moment, whoever is killed. So nobody need be stopped: what looks broken is looked at
 //! twice, and reported if all the words that it is about were the same again, for then they were so at one moment. What changed
 //! whenever it was looked at is counted as [`unsettled`](Report::unsettled), and nobody is accused. A report on a
-//! [`live`](Report::live) segment is of no single moment, though; one on a [`snapshot`](crate::Segment::snapshot) is.
+//! [`live`](Report::live) segment is of no single moment, though. One on a [`snapshot`](crate::Segment::snapshot) is only if
+//! nobody wrote while it was made: a copy that is torn is reported as broken, which the segment itself is not.
 //!
 //! # Crashes
 //! | dies           | left    | outcome             | held by |

@@ -3,6 +3,7 @@
 //! The words and what they mean: `header`, `rows`. How they are looked at: `inspection`.
 
 use core::mem::offset_of;
+use std::os::fd::AsFd;
 
 use super::header::{FLAG_ASYMMETRIC, FLAG_TEMPORARY, Header, KNOWN_FLAGS, LAYOUT_VERSION, MAGIC, WITHDRAWN};
 use super::inspection::{Breach, Inspection, Standing, reserved};
@@ -27,10 +28,28 @@ pub(crate) fn check<R>(attached: &Attached, report: impl FnOnce(Inspection<'_>) 
     let own = own.filter(|own| own.len() >= attached.region().len());
     let region: &Region = own.as_ref().map_or(attached.region(), |own| own);
     let mut inspection = Inspection::new(attached, region);
-    if let Err(fault) = everything(&mut inspection) {
-        inspection.report(fault.into());
+    match left_of(attached) {
+        Some(left) if left < region.len() => {
+            let what =
+                "the segment was truncated: nothing else was looked at, for what is missing would fault";
+            inspection.report(Breach::corrupt(what, left, region.len()));
+        }
+        _ => {
+            if let Err(fault) = everything(&mut inspection) {
+                inspection.report(fault.into());
+            }
+        }
     }
     report(inspection)
+}
+
+/// How many bytes the object has by now, if it is one that can be truncated, and if we can say.
+fn left_of(attached: &Attached) -> Option<u64> {
+    if attached.region().mapping()?.sysv_id().is_some() {
+        return None;
+    }
+    let fresh = attached.kernel()?.evidence.fresh().ok()?;
+    Some(os::object::status(fresh.as_fd()).ok()?.size)
 }
 
 fn everything(inspection: &mut Inspection<'_>) -> Result<(), Fault> {

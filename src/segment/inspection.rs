@@ -20,6 +20,7 @@
 //! | tag | operation                 | order   | pairs        | because                                                |
 //! |-----|---------------------------|---------|--------------|--------------------------------------------------------|
 //! | V1  | look at any word          | Acquire | every release | V-I2: words are read in the order of the program      |
+//! | V2  | behind what has no order of its own | fence Acquire | V1 | V-I2: frames, counts and names too, before the next word |
 //!
 //! # Crashes
 //! | dies          | left    | outcome                   | held by |
@@ -32,7 +33,7 @@ use super::rows::{Phase, Row, State};
 use super::{Attached, Owner};
 use crate::error::Fault;
 use crate::memory::Region;
-use crate::shim::{AtomicU32, AtomicU64, Ordering};
+use crate::shim::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// How often words that change all the time are looked at before they are left alone.
 const ATTEMPTS: u32 = 16;
@@ -164,6 +165,12 @@ impl<'a> Look<'a> {
     #[expect(clippy::unused_self, reason = "a word is looked at through a look")]
     pub(crate) fn glance(&self, word: &AtomicU64) -> u64 {
         word.load(Ordering::Acquire) // [V1]
+    }
+
+    /// What was read without an order, payload or relaxed words, was read before whatever is looked at from here on.
+    #[expect(clippy::unused_self, reason = "it orders looks")]
+    pub(crate) fn settle(&self) {
+        fence(Ordering::Acquire); // [V2]
     }
 
     /// What was read has to be read again before anybody is accused.

@@ -92,6 +92,7 @@ impl Walk<'_> {
                     wrong.found,
                 ));
             }
+            look.settle();
             if head(look) == from {
                 look.remember(from);
                 look.remember(wrong.position);

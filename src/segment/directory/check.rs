@@ -257,12 +257,11 @@ fn check_names(inspection: &mut Inspection<'_>, entries: &[&Entry]) {
     }
 }
 
-/// What the entry says, if it says it about an object whose place can be believed.
+/// What the entry says, all of it about one object, and if it says so about one whose place can be believed.
 fn choose<'a>(inspection: &mut Inspection<'a>, entry: &'a Entry, index: u32) -> Option<Chosen<'a>> {
-    let mut chosen = None;
+    let (mut chosen, mut replaced) = (None, false);
     let data_at = inspection.attached().plan().data_at;
     inspection.require(|look| {
-        chosen = None;
         let word = Word(look.u64(&entry.word));
         let named = word.state() == State::Live;
         let (at, len) = (look.u64(&entry.at), look.u64(&entry.len));
@@ -274,10 +273,15 @@ fn choose<'a>(inspection: &mut Inspection<'a>, entry: &'a Entry, index: u32) -> 
         }
         let (kind, shape, schema) = (look.u64(&entry.kind), look.u64(&entry.shape), look.u64(&entry.schema));
         let name = if named { entry.name() } else { String::new() };
-        let place = Place { at, len, shape, schema, named, entry: index };
-        chosen = Some(Chosen { entry, word, name, kind, place });
+        look.settle();
+        replaced = look.u64(&entry.word) != word.0;
+        if !replaced {
+            let place = Place { at, len, shape, schema, named, entry: index };
+            chosen = Some(Chosen { entry, word, name, kind, place });
+        }
         Ok(())
     });
+    inspection.changed |= replaced;
     chosen
 }
 
