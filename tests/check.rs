@@ -18,5 +18,9 @@ mod sound;
 /// The children of these tests: see `common::process`.
 #[test]
 fn child_entry() {
-    common::process::as_child(&[("check worker", live::worker), ("check parent", bounds::parent)]);
+    common::process::as_child(&[
+        ("check worker", live::worker),
+        ("check eyes", live::eyes),
+        ("check parent", bounds::parent),
+    ]);
 }

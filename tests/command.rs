@@ -560,6 +560,7 @@ fn check_names_what_is_broken_and_leaves_the_rest_alone() {
     );
     let report = report(&["check", &sound_address]);
     assert_eq!(report[0]["check"]["sound"], true);
+    assert_eq!((&report[0]["check"]["alive"], &report[0]["check"]["dead"]), (&1.into(), &1.into()));
     assert_eq!(report[0]["check"]["findings"][1]["severity"], "needs sweep", "{report:?}");
     assert_eq!(report[0]["check"]["findings"][1]["object"], "numbers", "{report:?}");
 

@@ -126,3 +126,42 @@ fn nobody_is_accused_while_processes_work_and_are_killed() {
     println!("{looks} looks, {kills} kills, {unsettled} of {invariants} invariants unsettled");
     assert!(looks > 0 && kills > 0 && unsettled < invariants / 100);
 }
+
+/// Looks once, instruction by instruction.
+pub(crate) fn eyes(args: &[String]) {
+    let segment = Segment::options().read_only(true).open(&args[0]).unwrap();
+    process::be_traced();
+    let report = inspect::check(&segment);
+    process::say(&format!("sound: {}: {}", report.is_sound(), report.to_string().replace('\n', "; ")));
+    process::end_of_trace();
+}
+
+/// What an entry says while it changes hands, again and again, is not held against anybody.
+#[test]
+fn nobody_is_accused_of_what_two_objects_say_together() {
+    let name = Name::shm("check-hands");
+    let segment = Segment::options().size(16 << 10).rows(2).create(name.address()).unwrap();
+    let mut eyes = Child::start("check eyes", &[&name.address().to_string()]);
+    let mut random = Random::announced("a check of what changes hands");
+    let (mut steps, mut changes, mut next) = (0_u64, 0_u64, 0);
+    eyes.between_its_steps(|| {
+        steps += 1;
+        if steps < next {
+            return;
+        }
+        next = steps + random.below(1 << random.below(16));
+        if changes > 0 {
+            segment.remove("x").unwrap();
+        }
+        changes += 1;
+        if changes % 2 == 0 {
+            drop(spsc::Ring::<u64>::create(&segment, "x", 8).unwrap());
+        } else {
+            drop(records::Ring::<outlive::Checked>::create(&segment, "x", 64).unwrap());
+        }
+    });
+    let verdict = eyes.expect("sound:");
+    println!("{steps} steps, {changes} changes: {verdict}");
+    assert!(verdict.starts_with("true"), "{verdict}");
+    assert!(changes > 100, "{changes}");
+}

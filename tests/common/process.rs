@@ -262,6 +262,16 @@ impl Child {
         states
     }
 
+    /// Works between the instructions of a child that [is traced](be_traced), until it has [finished](end_of_trace). Then
+    /// the child is killed.
+    pub fn between_its_steps(&mut self, mut work: impl FnMut()) {
+        let killed = self.kill_when(ptrace::step, |_| {
+            work();
+            false
+        });
+        assert!(!killed);
+    }
+
     fn kill_when(
         &mut self,
         proceed: fn(Pid, Option<Signal>) -> nix::Result<()>,

@@ -28,7 +28,7 @@ pub(crate) const SCHEMA: &str = r#"--json prints one object; what does not apply
         "receiver": (likewise)
       }
     }],
-    "check": {"sound": true, "live": false, "invariants": 812, "unsettled": 0, "findings": [{
+    "check": {"sound": true, "live": false, "invariants": 812, "unsettled": 0, "objects": 1, "alive": 1, "dead": 0, "findings": [{
       "severity": "note" | "needs sweep" | "corrupt", "what": "...", "at": 4096, "found": 1,
       "object": "prices" (if it is in one; "": it was removed, and is still open somewhere)
     }]} (check),
@@ -91,6 +91,9 @@ pub(crate) struct Checked {
     live: bool,
     invariants: u64,
     unsettled: u64,
+    objects: u32,
+    alive: u32,
+    dead: u32,
     findings: Vec<Finding>,
 }
 
@@ -119,6 +122,9 @@ impl Checked {
             live: report.live,
             invariants: report.invariants,
             unsettled: report.unsettled,
+            objects: report.objects,
+            alive: report.alive,
+            dead: report.dead,
             findings: report.findings.iter().map(found).collect(),
         }
     }
