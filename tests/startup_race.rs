@@ -435,13 +435,13 @@ fn hoarder(args: &[String]) {
     process::end_of_trace();
 }
 
-#[test]
-fn what_a_dead_creator_took_is_free_to_whoever_needs_it_and_has_not_swept() {
-    let name = Name::shm("hoarder");
-    let _segment = small(&name);
+/// Has it killed behind each of its stores; then somebody who has not swept creates another as large. What is told of
+/// each state: whether the first one is there, whether an entry was being vacated, whether the dead are swept by now.
+fn hoarder_killed_at_each_store(name: &Name) -> Vec<(bool, bool, bool)> {
+    const ENTRIES: std::ops::Range<usize> = 4096 + 4 * 128..4096 + 4 * 128 + 16 * 128;
+    const VACATING: u8 = 4;
     let states = Child::start("hoarder", &[&name.address().to_string()]).states_of(&name.path());
-    let mut seen = [0; 2];
-    for (number, state) in states.iter().enumerate() {
+    let killed = |(number, state): (usize, &Vec<u8>)| {
         let copy = Name::shm("state");
         std::fs::write(copy.path(), state).unwrap();
         let segment = Segment::open(copy.address()).unwrap();
@@ -449,9 +449,37 @@ fn what_a_dead_creator_took_is_free_to_whoever_needs_it_and_has_not_swept() {
         let another = Object::<Large>::create(&segment, "another", Large::default);
         assert!(matches!(&another, Err(Error::NoSpace { .. })) == is_there, "state {number}: {another:?}");
         assert!(is_there || another.is_ok(), "state {number}: {another:?}");
-        seen[usize::from(is_there)] += 1;
-    }
-    assert!(seen[0] > 5 && seen[1] > 0, "{seen:?}");
+        let is_vacated = state[ENTRIES].chunks_exact(128).any(|entry| entry[3] == VACATING);
+        (is_there, is_vacated, segment.attachments().unwrap().iter().all(|each| each.alive))
+    };
+    states.iter().enumerate().map(killed).collect()
+}
+
+#[test]
+fn what_a_dead_creator_took_is_free_to_whoever_needs_it_and_has_not_swept() {
+    let name = Name::shm("hoarder");
+    let _segment = small(&name);
+    let states = hoarder_killed_at_each_store(&name);
+    let there = states.iter().filter(|(is_there, ..)| *is_there).count();
+    assert!(there > 0 && states.len() - there > 5, "{states:?}");
+    assert!(
+        states.iter().any(|(_, _, swept)| *swept),
+        "what has its bit set is free when its creator is swept"
+    );
+}
+
+#[test]
+fn what_a_dead_creator_was_vacating_is_free_to_the_next_one_who_need_not_sweep() {
+    let name = Name::shm("vacating");
+    let segment = small(&name);
+    drop(Object::<Large>::create(&segment, "large", Large::default).unwrap());
+    segment.remove("large").unwrap();
+    let vacated: Vec<bool> = hoarder_killed_at_each_store(&name)
+        .into_iter()
+        .filter(|state| state.1)
+        .map(|state| state.2)
+        .collect();
+    assert!(!vacated.is_empty() && vacated.iter().all(|swept| !swept), "{vacated:?}");
 }
 
 fn half(segment: &Segment) {

@@ -87,7 +87,7 @@ fn a_creator_dies_at_every_write() {
 /// Allowed: the other one makes its object. Forbidden: a sleep without end, a lock that nobody gives back.
 #[test]
 fn who_waits_for_the_directory_outlives_whoever_dies_there() {
-    let executions = explore_deaths(1, |k| {
+    let executions = explore_deaths(3, |k| {
         set_slices(true);
         let here = segment(2);
         let there = here.attach().unwrap();

@@ -149,7 +149,7 @@ fn nobody_is_accused_of_what_two_objects_say_together() {
         if steps < next {
             return;
         }
-        next = steps + random.below(1 << random.below(16));
+        next = steps + random.below(1_u64 << random.below(16));
         if changes > 0 {
             segment.remove("x").unwrap();
         }
