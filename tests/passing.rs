@@ -92,12 +92,12 @@ fn a_sender_dies_before_or_behind_its_message() {
             child.expect("sent");
         }
         child.kill();
-        let received = Segment::receive_over(&socket);
+        let came = Segment::receive_over(&socket);
         if !sent {
-            assert!(matches!(received, Err(Error::Closed)), "{received:?}");
+            assert!(matches!(came, Err(Error::Closed)), "{came:?}");
             continue;
         }
-        let segment = received.unwrap();
+        let segment = came.unwrap();
         let mut receiver = Ring::<u64>::open(&segment, "ring").unwrap().try_receiver().unwrap();
         let giver = receiver.peer().unwrap();
         assert_eq!((receiver.recv(), receiver.recv()), (Ok(7), Err(RecvError::PeerDied(giver))));

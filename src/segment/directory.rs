@@ -43,7 +43,7 @@
 //! |---------------------------------------|----------------------------|------------------------------------------------|---------|
 //! | create, before RESERVED               | lock of a dead owner       | the next one takes it                          | `tests death::the_directory_is_kept_*` |
 //! |                                       |                            |                                                | `loom directory::a_creator_dies_at_*` |
-//! | create, while it vacates              | `VACATING(dead)`           | RETIRED again, by the sweep or the next create | `kill "object create, behind a removed one"` |
+//! | create, while it vacates              | `VACATING(dead)`           | RETIRED again by the sweep, or VACANT by the next create | `kill "object create, behind a removed one"` |
 //! |                                       |                            |                                                | `tests startup_race::what_a_dead_creator_was_*` |
 //! | create, RESERVED, anything half built | `RESERVED(dead)`           | memory and entry are free to the next create   | `kill "object create"` |
 //! |                                       |                            |                                                | `loom directory::a_creator_dies_at_*` |
