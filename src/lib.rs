@@ -15,6 +15,11 @@
 //! | 6 | [`ring`] | rings: values, records, streams of bytes |
 //! | 7 | [`object`] | users' own atomics by name |
 //! | 10 | [`inspect`] | everything, distrusted: the check |
+//!
+//! What a death leaves is written in each module's table of crashes. The last column names the tests that hold the row:
+//! `kill "..."`, a case of `tests/kill`, in which the process dies after every instruction; `loom file::name`, a model in
+//! `loom-tests`, in which it dies before every write; `tests file::name`, `conformance file::name`, `unit module::name`, others.
+//! Where a name is cut, `a_sender_*`, one test begins so.
 #![deny(clippy::unwrap_used)]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests panic on purpose"))]
 

@@ -141,7 +141,7 @@ pub(crate) fn eyes(args: &[String]) {
 fn nobody_is_accused_of_what_two_objects_say_together() {
     let mut random = Random::announced("a check of what changes hands");
     // Within a look at an entry, and while its object is looked into.
-    for longest in [30, 30, 30, 50_000] {
+    for longest in [30, 30, 50_000] {
         let name = Name::shm("check-hands");
         let segment = Segment::options().size(16 << 10).rows(2).create(name.address()).unwrap();
         let mut eyes = Child::start("check eyes", &[&name.address().to_string()]);
