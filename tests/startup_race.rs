@@ -13,7 +13,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::fstat;
 use outlive::atomic::{AtomicU64, Ordering};
 use outlive::object::Object;
-use outlive::{Address, Error, Segment};
+use outlive::{Address, Error, Segment, inspect};
 
 mod common;
 use common::process::{self, Child, Random, Signal, fork, leave, say};
@@ -305,6 +305,8 @@ fn killed_at_each_system_call(role: &str, temporary: bool, given: impl Fn(&Addre
             let options = Segment::options().temporary(temporary);
             let segment =
                 options.open_or_create(&address).unwrap_or_else(|error| panic!("stop {stop}: {error}"));
+            let report = inspect::check(&segment);
+            assert!(report.is_sound(), "stop {stop}: {report}"); // nor is it one that is gone
             segment.sweep().unwrap();
             assert_eq!(segment.attachments().unwrap().len(), 1, "stop {stop}");
             Object::<Ledger>::create(&segment, "ledger", Ledger::default).unwrap();

@@ -3,6 +3,7 @@
 use super::*;
 
 use nix::fcntl::{Flock, FlockArg};
+use outlive::inspect;
 use process::{Random, Signal};
 
 fn options(args: &[String]) -> outlive::segment::Options {
@@ -63,6 +64,8 @@ fn killed_at_each_system_call(role: &str, temporary: bool, given: impl Fn(&Key))
         }
         let next = Segment::options().temporary(temporary).open_or_create(key.address());
         let segment = next.unwrap_or_else(|error| panic!("stop {stop}: {error}"));
+        let report = inspect::check(&segment);
+        assert!(report.is_sound(), "stop {stop}: {report}"); // nor is it one that is gone
         segment.sweep().unwrap();
         assert_eq!(segment.attachments().unwrap().len(), 1, "stop {stop}");
         drop(Object::<AtomicU64>::open_or_create(&segment, "words", AtomicU64::default).unwrap());
