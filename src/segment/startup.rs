@@ -17,10 +17,8 @@
 //! | an observer, anywhere                     | nothing                     | it has no row, and writes nothing        | `conformance kills::who_only_looks_*` |
 //! | detach, anywhere                          | Active or Free row          | swept, or nothing to do                  | `kill "segment dropped"` |
 //! |                                           |                             |                                          | `kill "segment dropped, something is open"` |
-//! | last detach of a temporary segment        | `gone`, or gone and linked  | openers find `gone` and unlink it        | `kill "segment dropped, temporary, the last"` |
-//! |                                           |                             |                                          | `tests startup_race::the_last_one_*` |
-//! | the end of a withdrawn one                | the same                    | the same                                 | `kill "segment withdraw"` |
-//! |                                           |                             |                                          | `tests startup_race::who_withdraws_*` |
+//! | last detach of a temporary segment        | `gone`, or gone and linked  | openers find `gone` and unlink it        | `tests startup_race::the_last_one_*` |
+//! | the end of a withdrawn one                | the same                    | the same                                 | `tests startup_race::who_withdraws_*` |
 
 use core::time::Duration;
 use std::io;
