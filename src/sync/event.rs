@@ -18,7 +18,7 @@
 //! ```
 //! The last wake of the notifier is not decoration. W may be a left-over: the wake finds nobody, then a waiter announces
 //! itself (W stays as it is) and sleeps, then W is cleared. The next message would find W clear, and wake nobody.
-//! `loom-tests/tests/event_states.rs` shows it.
+//! `models/tests/event.rs` shows it.
 //!
 //! An alarm is for those who need no speed: it changes the word by read-modify-writes, which order it with the waiter's
 //! announcement without barriers. It leaves W set, so that whoever *notifies* on this word looks up at its next
