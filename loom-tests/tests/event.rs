@@ -54,7 +54,7 @@ fn whoever_sleeps_is_woken() {
 /// Allowed: it is told. Forbidden: a sleep without end; a message lost over it.
 #[test]
 fn a_sleeping_receiver_is_told_that_the_sender_closes() {
-    let iterations = explore(3, || {
+    let iterations = explore(4, || {
         let (_here, there, ring) = two();
         let mut sender = sender(&there);
         let mut receiver = ring.try_receiver().unwrap();

@@ -7,7 +7,7 @@
 //!              publish      look          `wake`                                 `wake`
 //!   waiter     item? -> set W, keep the word -> item? -> the kernel compares the word -> asleep -> (slice over)
 //!                       `announce`                       `sleep`
-//!   alarm      closed -> set W -> sequence + 1 -> wake all, if W was set
+//!   alarm      closed -> sequence + 1 -> set W -> wake all, if W was set before
 //! ```
 //! Each arrow is a step; a futex call is two: the kernel's comparison or wake is one step by itself. A process can die
 //! after each step. The kernel takes a dead sleeper from its queue.
@@ -47,30 +47,56 @@ impl Word {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum At {
     /// Notifier: publishes an item, if it has one left.
-    Publish { left: u8, told: bool },
+    Publish {
+        left: u8,
+        told: bool,
+    },
     /// Looks whether anybody waits. `late`: the alarm was over when it published.
-    Look { left: u8, told: bool, late: bool },
+    Look {
+        left: u8,
+        told: bool,
+        late: bool,
+    },
     /// Changes the sequence, unless another one did.
-    Bump { left: u8, seen: Word },
-    Wake { left: u8, seen: Word },
+    Bump {
+        left: u8,
+        seen: Word,
+    },
+    Wake {
+        left: u8,
+        seen: Word,
+    },
     /// Nobody slept: clears the bit, unless the word was changed.
-    Clear { left: u8, seen: Word },
+    Clear {
+        left: u8,
+        seen: Word,
+    },
     /// Wakes all who came in between.
-    WakeAll { left: u8 },
+    WakeAll {
+        left: u8,
+    },
 
     /// Waiter: looks for an item.
     First,
     Announce,
-    Second { key: Word },
+    Second {
+        key: Word,
+    },
     /// The kernel compares the word.
-    Sleep { key: Word },
+    Sleep {
+        key: Word,
+    },
     Asleep,
 
     /// Whoever raises the alarm.
     Close,
-    SetWaiting,
-    Step { waiting: bool },
-    Rouse { waiting: bool },
+    Step,
+    SetWaiting {
+        wake: bool,
+    },
+    Rouse {
+        wake: bool,
+    },
 
     Done,
     Dead,
@@ -93,6 +119,9 @@ enum Bug {
     AlarmWithoutWake,
     /// The alarm changes the sequence only.
     AlarmWithoutBit,
+    /// It sets W, and then changes the sequence: in between the word is the key of somebody whose W was cleared before it
+    /// slept, and who sleeps now. W was not set before, so nobody is woken.
+    AlarmSetsBitFirst,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -149,7 +178,10 @@ impl EventCount {
                 let late = state.told;
                 if early {
                     let at = At::Look { left: left - 1, told, late };
-                    ("sees to the waiters", if state.word.waiting { at } else { At::WakeAll { left: left - 1 } })
+                    (
+                        "sees to the waiters",
+                        if state.word.waiting { at } else { At::WakeAll { left: left - 1 } },
+                    )
                 } else {
                     next.items += 1;
                     ("publishes", At::Look { left: left - 1, told, late })
@@ -239,30 +271,30 @@ impl EventCount {
 
     fn closer(&self, state: &State, who: usize, steps: &mut Steps<State>) {
         let mut next = state.clone();
-        let late = self.is(Bug::AlarmBeforeState);
         let (what, at) = match state.at[who] {
             At::Close => {
-                next.closed = !late;
-                let waiting = state.word.waiting;
-                let blind = self.is(Bug::AlarmWithoutBit);
-                ("closes", if blind { At::Step { waiting } } else { At::SetWaiting })
+                next.closed = !self.is(Bug::AlarmBeforeState);
+                let first = self.is(Bug::AlarmSetsBitFirst);
+                ("closes", if first { At::SetWaiting { wake: state.word.waiting } } else { At::Step })
             }
-            At::SetWaiting => {
-                next.word.waiting = true;
-                ("sets W", At::Step { waiting: state.word.waiting })
-            }
-            At::Step { waiting } => {
+            At::Step => {
                 next.word = state.word.bumped();
-                let wakes = waiting && !self.is(Bug::AlarmWithoutWake);
-                ("changes the sequence", At::Rouse { waiting: wakes })
+                let wake = state.word.waiting && !self.is(Bug::AlarmWithoutWake);
+                let only = self.is(Bug::AlarmWithoutBit);
+                ("changes the sequence", if only { At::Rouse { wake } } else { At::SetWaiting { wake } })
             }
-            At::Rouse { waiting } => {
-                if waiting {
+            At::SetWaiting { wake } => {
+                next.word.waiting = true;
+                let before = if self.is(Bug::AlarmSetsBitFirst) { state.word.waiting } else { wake };
+                ("sets W", At::Rouse { wake: before })
+            }
+            At::Rouse { wake } => {
+                if wake {
                     next.wake_all();
                 }
                 next.closed = true;
                 next.told = true;
-                ("wakes all who sleep", At::Done)
+                ("wakes all who sleep, if W was set", At::Done)
             }
             _ => return,
         };
@@ -361,7 +393,8 @@ fn deaths_delay_by_a_slice_and_no_longer() {
             if alarm && notifiers == 2 && !full() {
                 continue;
             }
-            let what = format!("event: {notifiers} x {items} items, {waiters} waiters, 2 deaths, alarm {alarm}");
+            let what =
+                format!("event: {notifiers} x {items} items, {waiters} waiters, 2 deaths, alarm {alarm}");
             let model = EventCount { alarm, deaths: 2, slices: true, ..of(notifiers, items, waiters) };
             holds(&what, &model, 500);
         }
