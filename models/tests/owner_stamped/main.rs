@@ -127,7 +127,7 @@ fn planted_bugs_are_caught() {
         (Bug::CommitBeforePayload, of(2, 1, 1, 2), ONCE),
         (Bug::ClaimByStore, of(2, 2, 1, 2), KEPT),
         (Bug::AbortInTheSameLap, Ring { aborts: 1, ..of(2, 2, 1, 2) }, KEPT),
-        (Bug::ScanOfTheEnd, Ring { nacks: 2, ..of(2, 1, 2, 2) }, GOOD),
+        (Bug::ScanOfTheEnd, Ring { nacks: 2, ..of(2, 1, 2, 3) }, GOOD),
         (Bug::NoVerdict, of(2, 2, 1, 2), KEPT),
         (Bug::BatchWaits, Ring { batch: 2, ..of(2, 2, 1, 2) }, GOOD),
         (Bug::NewcomerHasScanned, Ring { nacks: 1, deaths: 1, late: true, ..of(2, 1, 2, 2) }, GOOD),
