@@ -26,6 +26,7 @@
 //! objects that a build does not know; forks. The state is looked at once more behind the evidence: that it is, matters
 //! only when generations come round.
 
+mod sweep;
 mod table;
 
 use outlive_models::{caught, full, holds};
