@@ -22,7 +22,7 @@ pub(crate) struct RowState {
 }
 
 impl RowState {
-    fn with(self, phase: Phase) -> Self {
+    pub(crate) fn with(self, phase: Phase) -> Self {
         Self { phase, ..self }
     }
 }
