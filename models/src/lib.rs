@@ -84,6 +84,19 @@ pub trait Model {
     }
 }
 
+/// The number of a process, a slot or a row, as a state keeps it.
+///
+/// # Panics
+/// If there are more than 256 of them.
+pub fn small(index: usize) -> u8 {
+    u8::try_from(index).expect("a model has few of everything")
+}
+
+/// And back.
+pub fn index(small: u8) -> usize {
+    usize::from(small)
+}
+
 /// What is possible from a state.
 #[derive(Debug)]
 pub struct Steps<S> {
@@ -156,7 +169,8 @@ const MOST: usize = 60_000_000;
 ///
 /// # Panics
 /// If there are more than 60 million states.
-pub fn explore<M: Model>(model: &M) -> Result<Explored, Box<Breach>> {
+#[expect(clippy::disallowed_methods, reason = "real time, of what is no model itself")]
+pub fn explore<M: Model>(model: &M) -> Result<Explored, Breach> {
     let began = Instant::now();
     let mut search = Search { model, table: Table::new(), parents: vec![0] };
     search.table.insert(model.start());
@@ -209,7 +223,7 @@ struct Search<'a, M: Model> {
 
 impl<M: Model> Search<'_, M> {
     /// How state `at`, and a `last` step from there, came about.
-    fn breach(&self, at: usize, last: Option<(usize, &'static str)>, invariant: Invariant) -> Box<Breach> {
+    fn breach(&self, at: usize, last: Option<(usize, &'static str)>, invariant: Invariant) -> Breach {
         let line = |who: usize, what: &str| format!("{}: {what}", self.model.name(who));
         // From the end to the beginning.
         let mut trace = vec![format!("{:?}", self.table.get(at))];
@@ -225,7 +239,7 @@ impl<M: Model> Search<'_, M> {
             to = from;
         }
         trace.reverse();
-        Box::new(Breach { invariant, trace })
+        Breach { invariant, trace }
     }
 }
 

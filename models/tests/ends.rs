@@ -28,7 +28,7 @@
 //! Not in the model: memory orderings; sleeping, which is `event.rs`; a process that takes a role twice; positions that come
 //! round; forks.
 
-use outlive_models::{GOOD, Invariant, Model, Steps, caught, full, holds};
+use outlive_models::{GOOD, Invariant, Model, Steps, caught, full, holds, small};
 
 const LI1: Invariant = "L-I1: a role is its holder's";
 const RI2: Invariant = "R-I2: head <= tail <= head + capacity";
@@ -146,6 +146,21 @@ struct State {
     deaths: u8,
 }
 
+impl State {
+    fn is_dead(&self, who: u8) -> bool {
+        self.processes[usize::from(who)].at == At::Dead
+    }
+
+    /// Where somebody is after a sweep: where it was.
+    fn swept(&self, who: usize) -> At {
+        match self.processes[who] {
+            Process { done: true, .. } => At::Done,
+            Process { held: Some(_), .. } => At::In,
+            _ => At::Out,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bug {
     PublishBeforeStore,
@@ -200,10 +215,6 @@ impl Ring {
         (0..2).any(|end| self.stay[end] && who + 1 == last[end])
     }
 
-    fn is_dead(&self, state: &State, who: u8) -> bool {
-        state.processes[usize::from(who)].at == At::Dead
-    }
-
     fn slot(&self, position: u8) -> usize {
         usize::from(position % self.capacity)
     }
@@ -219,7 +230,7 @@ impl Ring {
         drained
             && match verdict {
                 Verdict::Closed => true,
-                Verdict::Died(who) => self.is_dead(state, who) && state.closed & 1 << who == 0,
+                Verdict::Died(who) => state.is_dead(who) && state.closed & 1 << who == 0,
             }
     }
 
@@ -250,9 +261,10 @@ impl Ring {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table of steps")]
     fn step(&self, state: &State, who: usize, steps: &mut Steps<State>) {
         let (mut me, end) = (state.processes[who], self.end_of(who));
-        let (peer, number) = (1 - end, u8::try_from(who).unwrap());
+        let (peer, number) = (1 - end, small(who));
         let mut next = state.clone();
         let what = match me.at {
             At::Out => {
@@ -262,7 +274,7 @@ impl Ring {
             }
             At::Ask { seen } => {
                 let Role::Open(holder) = seen.role else { return };
-                let dead = self.is_dead(state, holder) || self.is(Bug::NoVerdict);
+                let dead = state.is_dead(holder) || self.is(Bug::NoVerdict);
                 me.at = if dead { At::Take { seen } } else { At::Out };
                 "asks whether its holder is dead"
             }
@@ -357,17 +369,17 @@ impl Ring {
                 me.at = match seen.role {
                     Role::Vacant => At::In,
                     Role::Open(_) => At::AskPeer { seen },
-                    Role::Closed => self.tell(Verdict::Closed),
-                    Role::Died(owner) => self.tell(Verdict::Died(owner)),
+                    Role::Closed => At::ReloadAgain { verdict: Verdict::Closed },
+                    Role::Died(owner) => At::ReloadAgain { verdict: Verdict::Died(owner) },
                 };
                 "looks at its peer's role"
             }
             At::AskPeer { seen } => {
                 let Role::Open(owner) = seen.role else { return };
                 let certain = self.is(Bug::NoSecondLookAtRole);
-                me.at = match self.is_dead(state, owner) {
+                me.at = match state.is_dead(owner) {
                     false => At::In,
-                    true if certain => self.tell(Verdict::Died(owner)),
+                    true if certain => At::ReloadAgain { verdict: Verdict::Died(owner) },
                     true => At::PeerAgain { seen },
                 };
                 "asks whether its peer is dead"
@@ -375,7 +387,7 @@ impl Ring {
             At::PeerAgain { seen } => {
                 let Role::Open(owner) = seen.role else { return };
                 let same = state.roles[peer] == seen;
-                me.at = if same { self.tell(Verdict::Died(owner)) } else { At::Peer };
+                me.at = if same { At::ReloadAgain { verdict: Verdict::Died(owner) } } else { At::Peer };
                 "looks at its peer's role once more"
             }
             At::ReloadAgain { verdict } => {
@@ -403,8 +415,8 @@ impl Ring {
             At::Sweep { end } => {
                 let seen = state.roles[usize::from(end)];
                 me.at = match seen.role {
-                    Role::Open(owner) if self.is_dead(state, owner) => At::Note { end, seen },
-                    _ => self.swept(state, who),
+                    Role::Open(owner) if state.is_dead(owner) => At::Note { end, seen },
+                    _ => state.swept(who),
                 };
                 "looks for the dead in a role"
             }
@@ -415,26 +427,13 @@ impl Ring {
                     let role = if self.is(Bug::SweepFrees) { Role::Vacant } else { Role::Died(owner) };
                     *word = Word { epoch: seen.epoch, role };
                 }
-                me.at = self.swept(state, who);
+                me.at = state.swept(who);
                 "notes a death"
             }
             At::In | At::Done | At::Dead => return,
         };
         next.processes[who] = me;
         steps.to(who, what, next);
-    }
-
-    fn tell(&self, verdict: Verdict) -> At {
-        At::ReloadAgain { verdict }
-    }
-
-    /// Where somebody is after a sweep: where it was.
-    fn swept(&self, state: &State, who: usize) -> At {
-        match state.processes[who] {
-            Process { done: true, .. } => At::Done,
-            Process { held: Some(_), .. } => At::In,
-            _ => At::Out,
-        }
     }
 }
 
@@ -502,7 +501,7 @@ impl Model for Ring {
     }
 
     fn is_good(&self, state: &State) -> bool {
-        let dead = |word: &Word| matches!(word.role, Role::Open(owner) if self.is_dead(state, owner));
+        let dead = |word: &Word| matches!(word.role, Role::Open(owner) if state.is_dead(owner));
         let [senders, receivers] = [&state.processes[..self.senders], &state.processes[self.senders..]];
         let receivers = &receivers[..self.receivers];
         let all_gone =

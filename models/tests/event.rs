@@ -381,6 +381,9 @@ fn nobody_sleeps_beside_an_item() {
 #[test]
 fn nobody_sleeps_through_an_alarm() {
     for (notifiers, items, waiters) in configurations() {
+        if notifiers == 2 && waiters == 2 && !full() {
+            continue;
+        }
         let what = format!("event: {notifiers} x {items} items, {waiters} waiters, alarm");
         holds(&what, &EventCount { alarm: true, ..of(notifiers, items, waiters) }, 500);
     }

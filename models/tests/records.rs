@@ -180,7 +180,7 @@ impl Ring {
         self.capacity - position % self.capacity
     }
 
-    fn publish(&self, next: &mut State, end: usize, to: u8) -> Result<(), Invariant> {
+    fn publish(next: &mut State, end: usize, to: u8) -> Result<(), Invariant> {
         next.tracks[end].position = to;
         let count = next.ends[end].count + 1;
         if end == SENDER {
@@ -263,7 +263,7 @@ impl Ring {
         let late = self.is(Bug::MarkBehindPublish);
         let (what, at) = match me.at {
             At::MarkPosition { next: to } if late && me.position != to => {
-                self.publish(next, end, to)?;
+                Self::publish(next, end, to)?;
                 ("publishes", At::MarkPosition { next: to })
             }
             At::MarkPosition { next: to } => {
@@ -277,7 +277,7 @@ impl Ring {
                 ("marks the count", if late { At::Ready } else { At::Publish { next: to } })
             }
             At::Publish { next: to } => {
-                self.publish(next, end, to)?;
+                Self::publish(next, end, to)?;
                 let (words, _) = next.committed[usize::from(me.count)];
                 let rest = At::Data { words, frame: to - words, n: 1 };
                 let header = At::Header { words, frame: to - words };

@@ -23,7 +23,7 @@
 //! Not in the model: memory orderings; System V segments, whose start-up is another one; rows of the dead, which are in
 //! `rows`; who has no right to unlink.
 
-use outlive_models::{GOOD, Invariant, Model, Steps, caught, full, holds};
+use outlive_models::{GOOD, Invariant, Model, Steps, caught, full, holds, index, small};
 
 const WHOLE: Invariant = "what has the name is complete";
 const KEEPS: Invariant = "what is attached to has the name";
@@ -188,10 +188,6 @@ struct Segment {
     bug: Option<Bug>,
 }
 
-fn index(n: u8) -> usize {
-    usize::from(n)
-}
-
 impl Segment {
     fn is(&self, bug: Bug) -> bool {
         self.bug == Some(bug)
@@ -203,7 +199,7 @@ impl Segment {
     }
 
     fn attach(&self, next: &mut State, who: usize) -> Result<(&'static str, At), Invariant> {
-        let me = u8::try_from(who).unwrap();
+        let me = small(who);
         Ok(match next.processes[who].at {
             At::Open => ("opens the name", next.name.map_or(At::Make, |file| At::Magic { file })),
             At::Magic { file } => {
@@ -216,14 +212,14 @@ impl Segment {
             }
             At::Find { file, row } => {
                 let free = !next.files[index(file)].active[index(row)];
-                let other = At::Find { file, row: (row + 1) % u8::try_from(PROCESSES).unwrap() };
+                let other = At::Find { file, row: (row + 1) % small(PROCESSES) };
                 ("looks whether a row is FREE", if free { At::TakeRow { file, row } } else { other })
             }
             At::TakeRow { file, row } => {
                 let byte = &mut next.files[index(file)].bytes[index(row)];
                 let ours = byte.is_none();
                 byte.get_or_insert(me);
-                let other = At::Find { file, row: (row + 1) % u8::try_from(PROCESSES).unwrap() };
+                let other = At::Find { file, row: (row + 1) % small(PROCESSES) };
                 ("tries to take the row's byte", if ours { At::StillFree { file, row } } else { other })
             }
             At::StillFree { file, row } => {
@@ -290,7 +286,7 @@ impl Segment {
     }
 
     fn leave(&self, next: &mut State, who: usize) -> Result<(&'static str, At), Invariant> {
-        let me = u8::try_from(who).unwrap();
+        let me = small(who);
         let named = next.name;
         Ok(match next.processes[who].at {
             At::Free { file, row, again, complete } => {
@@ -421,7 +417,7 @@ impl Model for Segment {
             match me.at {
                 At::Dead => {
                     for file in 0..FILES {
-                        let number = u8::try_from(who).unwrap();
+                        let number = small(who);
                         let mut freed = state.files[file];
                         Self::forget(&mut freed, number);
                         if freed != state.files[file] {

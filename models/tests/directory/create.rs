@@ -1,8 +1,8 @@
 //! Room for an object, and the object.
 
-use outlive_models::Invariant;
+use outlive_models::{Invariant, index, small};
 
-use crate::entries::{At, Bug, DI1, Directory, Memory, PLACES, Phase, Process, State, index, small};
+use crate::entries::{At, Bug, DI1, Directory, Memory, PLACES, Phase, Process, State};
 
 impl Directory {
     pub(crate) fn survey(

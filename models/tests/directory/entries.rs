@@ -1,6 +1,6 @@
 //! The entries, and whoever finds, removes or closes an object.
 
-use outlive_models::{Invariant, Model, Steps};
+use outlive_models::{Invariant, Model, Steps, index, small};
 
 pub(crate) const DI1: Invariant = "D-I1: only the holder of the lock changes a state";
 pub(crate) const DI2: Invariant = "D-I2: what is open stays where it is";
@@ -247,6 +247,27 @@ pub(crate) struct State {
     pub(crate) deaths: u8,
 }
 
+impl State {
+    fn is_dead(&self, who: u8) -> bool {
+        matches!(self.processes[index(who)].at, At::Dead | At::Swept)
+    }
+
+    /// Whether somebody is sweeping that row.
+    fn is_swept(&self, row: u8) -> bool {
+        self.processes.iter().any(|process| match process.at {
+            At::SweepWord { dead, .. }
+            | At::SweepBits { dead, .. }
+            | At::SweepState { dead, .. }
+            | At::SweepChange { dead, .. }
+            | At::SweepAgain { dead, .. }
+            | At::SweepClear { dead, .. }
+            | At::SweepLock { dead, .. }
+            | At::FreeLock { dead, .. } => dead == row,
+            _ => false,
+        })
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
     OpenerDoesNotLookAgain,
@@ -271,21 +292,9 @@ pub(crate) struct Directory {
     pub(crate) bug: Option<Bug>,
 }
 
-pub(crate) fn index(n: u8) -> usize {
-    usize::from(n)
-}
-
-pub(crate) fn small(n: usize) -> u8 {
-    u8::try_from(n).unwrap()
-}
-
 impl Directory {
     pub(crate) fn is(&self, bug: Bug) -> bool {
         self.bug == Some(bug)
-    }
-
-    fn is_dead(&self, state: &State, who: u8) -> bool {
-        matches!(state.processes[index(who)].at, At::Dead | At::Swept)
     }
 
     /// The CAS of an entry's word by somebody who has the lock.
@@ -325,7 +334,7 @@ impl Directory {
                 let seen = next.lock;
                 let free = match seen {
                     None => true,
-                    Some(holder) => self.is_dead(next, holder) || self.is(Bug::LockOfTheLiving),
+                    Some(holder) => next.is_dead(holder) || self.is(Bug::LockOfTheLiving),
                 };
                 process.at =
                     if free || self.is(Bug::NoLock) { At::TakeLock { remove, seen } } else { process.at };
@@ -428,7 +437,7 @@ impl Directory {
             to("wants to remove it", At::Lock { remove: true }, 1);
         }
         for dead in 0..small(self.processes) {
-            if state.processes[index(dead)].at == At::Dead && !self.is_swept(state, dead) {
+            if state.processes[index(dead)].at == At::Dead && !state.is_swept(dead) {
                 to("begins to sweep", At::SweepWord { dead, entry: 0, complete: true }, 0);
             }
         }
@@ -438,21 +447,6 @@ impl Directory {
             next.processes[who].handle = None;
             steps.to(who, "closes it", next);
         }
-    }
-
-    /// Whether somebody is sweeping that row.
-    fn is_swept(&self, state: &State, row: u8) -> bool {
-        state.processes.iter().any(|process| match process.at {
-            At::SweepWord { dead, .. }
-            | At::SweepBits { dead, .. }
-            | At::SweepState { dead, .. }
-            | At::SweepChange { dead, .. }
-            | At::SweepAgain { dead, .. }
-            | At::SweepClear { dead, .. }
-            | At::SweepLock { dead, .. }
-            | At::FreeLock { dead, .. } => dead == row,
-            _ => false,
-        })
     }
 }
 
@@ -517,8 +511,8 @@ impl Model for Directory {
             }
             let me = small(who);
             let names = |word: Word| word.phase == Phase::Reserved(me) || word.phase == Phase::Vacating(me);
-            let named = |entry: &Entry| names(entry.word) || entry.bits & 1 << who != 0;
-            if process.at == At::Swept && (state.lock == Some(me) || state.entries.iter().any(named)) {
+            let left = |entry: &Entry| names(entry.word) || entry.bits & 1 << who != 0;
+            if process.at == At::Swept && (state.lock == Some(me) || state.entries.iter().any(left)) {
                 return Err(SWEPT);
             }
         }

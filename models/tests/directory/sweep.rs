@@ -1,6 +1,8 @@
 //! What the dead have left.
 
-use crate::entries::{At, Bug, Directory, Phase, Process, State, index};
+use outlive_models::index;
+
+use crate::entries::{At, Bug, Directory, Phase, Process, State};
 
 impl Directory {
     /// What the dead have left.

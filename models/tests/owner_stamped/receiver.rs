@@ -1,6 +1,6 @@
 //! A receiver: take, read, release or give back; and the scan for what is to be delivered again.
 
-use outlive_models::{Invariant, Steps};
+use outlive_models::{Invariant, Steps, small};
 
 use crate::ring::{At, Bug, KEPT, NOBODY, ONCE, ORDER, Process, Ring, State, Tag, Then, Word, free};
 
@@ -29,7 +29,7 @@ impl Ring {
             At::Search { at, passed } => ("looks at a slot", self.search(state, at, passed, empty)),
             At::LookBack { at, passed, seen } => {
                 let same = state.slots[self.slot(passed.0)] == passed.1;
-                let slot = u8::try_from(self.slot(at)).unwrap();
+                let slot = small(self.slot(at));
                 let hint = self.is(Bug::HintPastUnsettled);
                 ("looks back", if same { At::Take { slot, seen, walker: at, hint } } else { At::Begin })
             }
@@ -100,7 +100,7 @@ impl Ring {
     pub(crate) fn search(&self, state: &State, at: u8, passed: Option<(u8, Word)>, empty: At) -> At {
         let (lap, slot) = (self.lap(at), self.slot(at));
         let seen = state.slots[slot];
-        let slot = u8::try_from(slot).unwrap();
+        let slot = small(slot);
         let take = match passed {
             Some(passed) if !self.is(Bug::NoLookBack) => At::LookBack { at, passed, seen },
             passed => At::Take { slot, seen, walker: at, hint: passed.is_none() },
@@ -126,7 +126,7 @@ impl Ring {
     /// The CAS that takes what was `seen`.
     pub(crate) fn take(&self, next: &mut State, who: usize, slot: u8, seen: Word) -> Result<(), Invariant> {
         let place = usize::from(slot);
-        next.slots[place] = Word { lap: seen.lap, tag: Tag::Taken(u8::try_from(who).unwrap()) };
+        next.slots[place] = Word { lap: seen.lap, tag: Tag::Taken(small(who)) };
         let process = &mut next.processes[who];
         process.held[usize::from(process.holds)] = (seen.lap * self.capacity + slot, 0);
         process.holds += 1;
@@ -147,7 +147,7 @@ impl Ring {
         let me = state.processes[who];
         let (at, value) = me.held[usize::from(n)];
         let (lap, slot) = (self.lap(at), self.slot(at));
-        if state.slots[slot] != (Word { lap, tag: Tag::Taken(u8::try_from(who).unwrap()) }) {
+        if state.slots[slot] != (Word { lap, tag: Tag::Taken(small(who)) }) {
             return steps.breach(who, "releases what is not its own", KEPT);
         }
         let mut next = state.clone();

@@ -1,6 +1,6 @@
 //! The words, the processes, and what everybody does who comes by a dead one.
 
-use outlive_models::{Invariant, Model, Steps};
+use outlive_models::{Invariant, Model, Steps, small};
 
 pub(crate) const KEPT: Invariant = "a claim is its owner's";
 pub(crate) const ONCE: Invariant = "what was committed is consumed once";
@@ -400,7 +400,7 @@ impl Model for Ring {
             for dead in 0..self.processes() {
                 if at == At::Idle && state.processes[dead].at == At::Dead {
                     let mut next = state.clone();
-                    next.processes[who].at = At::Sweep { dead: u8::try_from(dead).unwrap(), slot: 0 };
+                    next.processes[who].at = At::Sweep { dead: small(dead), slot: 0 };
                     steps.to(who, "begins to sweep", next);
                 }
             }

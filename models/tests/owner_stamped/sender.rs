@@ -1,6 +1,6 @@
 //! A sender: reserve, fill, commit or abort.
 
-use outlive_models::Steps;
+use outlive_models::{Steps, small};
 
 use crate::ring::{At, Bug, KEPT, NOBODY, Process, Ring, State, Tag, Then, Word, free, ready};
 
@@ -9,7 +9,7 @@ impl Ring {
     /// A sender's step, or a sender's choice of several.
     pub(crate) fn sender(&self, state: &State, who: usize, steps: &mut Steps<State>) {
         let me = state.processes[who];
-        let owner = u8::try_from(who).unwrap();
+        let owner = small(who);
         let mut next = state.clone();
         let last = if me.holds > 0 { me.held[usize::from(me.holds) - 1].0 } else { 0 };
         // A batch that finds no more comes back short.
@@ -28,7 +28,7 @@ impl Ring {
                 } else if seen.lap >= lap {
                     if me.holds > 0 { stuck } else { At::Find { at: at + 1 } }
                 } else if self.recovered(state, seen).is_some() {
-                    let slot = u8::try_from(slot).unwrap();
+                    let slot = small(slot);
                     At::Recover { slot, seen, then: Then::Find { at } }
                 } else if seen.tag == Tag::Free {
                     return steps.breach(who, "finds a slot that is free in an earlier lap", KEPT);
@@ -92,7 +92,7 @@ impl Ring {
     }
 
     pub(crate) fn message(&self, who: usize, n: u8) -> u8 {
-        u8::try_from(who).unwrap() * self.messages + n
+        small(who) * self.messages + n
     }
 
     pub(crate) fn fill(&self, next: &mut State, who: usize) {
@@ -107,7 +107,7 @@ impl Ring {
 
     pub(crate) fn publish(&self, state: &State, who: usize, n: u8, steps: &mut Steps<State>) {
         let me = state.processes[who];
-        let (at, owner) = (me.held[usize::from(n)].0, u8::try_from(who).unwrap());
+        let (at, owner) = (me.held[usize::from(n)].0, small(who));
         let (lap, slot) = (self.lap(at), self.slot(at));
         if state.slots[slot] != (Word { lap, tag: Tag::Writing(owner) }) {
             return steps.breach(who, "commits what is not its own", KEPT);

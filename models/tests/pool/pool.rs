@@ -1,6 +1,6 @@
 //! Slots, blocks, and whoever sends and receives.
 
-use outlive_models::{Invariant, Model, Steps};
+use outlive_models::{Invariant, Model, Steps, index, small};
 
 pub(crate) const KEPT: Invariant = "a slot or a block is its owner's";
 pub(crate) const FLIGHT: Invariant = "what a message refers to is on its way";
@@ -165,6 +165,12 @@ pub(crate) struct State {
     pub(crate) consumed: u8,
 }
 
+impl State {
+    fn is_dead(&self, who: u8) -> bool {
+        matches!(self.processes[index(who)].at, At::Dead | At::Swept)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
     /// Blocks of the dead are freed without a look at the slot.
@@ -193,10 +199,6 @@ pub(crate) struct Pool {
 /// No row is that of nobody: who recovers on his way, and does not sweep.
 pub(crate) const ON_THE_WAY: u8 = 8;
 
-pub(crate) fn index(n: u8) -> usize {
-    usize::from(n)
-}
-
 pub(crate) fn free(lap: u8) -> Word {
     Word { lap, tag: Tag::Free }
 }
@@ -218,17 +220,11 @@ impl Pool {
         self.senders + self.receivers
     }
 
-    fn is_dead(&self, state: &State, who: u8) -> bool {
-        matches!(state.processes[index(who)].at, At::Dead | At::Swept)
-    }
-
     pub(crate) fn recovered(&self, state: &State, seen: Word) -> Option<Word> {
         match seen.tag {
-            Tag::Writing(owner) if self.is_dead(state, owner) => Some(free(seen.lap + 1)),
-            Tag::Taken(owner) if self.is_dead(state, owner) && self.is(Bug::Dropped) => {
-                Some(free(seen.lap + 1))
-            }
-            Tag::Taken(owner) if self.is_dead(state, owner) => {
+            Tag::Writing(owner) if state.is_dead(owner) => Some(free(seen.lap + 1)),
+            Tag::Taken(owner) if state.is_dead(owner) && self.is(Bug::Dropped) => Some(free(seen.lap + 1)),
+            Tag::Taken(owner) if state.is_dead(owner) => {
                 Some(Word { lap: seen.lap, tag: Tag::Ready { again: true } })
             }
             _ => None,
@@ -237,7 +233,7 @@ impl Pool {
 
     fn send(&self, next: &mut State, who: usize) -> Result<(&'static str, At), Invariant> {
         let me = next.processes[who];
-        let owner = u8::try_from(who).unwrap();
+        let owner = small(who);
         Ok(match me.at {
             At::Idle if me.block == NONE => {
                 let free = (0_u8..).zip(&next.blocks).find(|(_, block)| **block == Block::Free);
@@ -318,9 +314,10 @@ impl Pool {
         if self.is(Bug::LinkBehindMoving) { At::Move { at } } else { At::Link { at } }
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table of steps")]
     fn receive(&self, next: &mut State, who: usize) -> Result<(&'static str, At), Invariant> {
         let me = next.processes[who];
-        let owner = u8::try_from(who).unwrap();
+        let owner = small(who);
         Ok(match me.at {
             At::Idle if me.seen => ("sees that nobody has counted", At::Begin),
             At::Idle => {
@@ -377,7 +374,7 @@ impl Pool {
                 let seen = next.blocks[index(me.block)];
                 match seen {
                     Block::Moving(_) | Block::Shared => {}
-                    Block::Recv(owner) if self.is_dead(next, owner) => {}
+                    Block::Recv(owner) if next.is_dead(owner) => {}
                     _ => return Err(FLIGHT),
                 }
                 ("looks at the block", At::Receive { at, seen })
@@ -477,7 +474,7 @@ impl Model for Pool {
                 next.deaths -= 1;
                 steps.to(who, "dies", next);
             }
-            for dead in 0..u8::try_from(self.processes()).unwrap() {
+            for dead in 0..small(self.processes()) {
                 if me.at == At::Idle && state.processes[index(dead)].at == At::Dead {
                     let mut next = state.clone();
                     let first = self.is(Bug::BlocksBeforeSlots);

@@ -1,8 +1,8 @@
 //! Recovery: slots first, then blocks, whose words are corrected to agree with the slots.
 
-use outlive_models::Invariant;
+use outlive_models::{Invariant, index};
 
-use crate::pool::{At, BLOCKS, Block, Bug, CAPACITY, KEPT, ON_THE_WAY, Pool, State, Tag, index, lap, slot};
+use crate::pool::{At, BLOCKS, Block, Bug, CAPACITY, KEPT, ON_THE_WAY, Pool, State, Tag, lap, slot};
 
 impl Pool {
     /// Recovery, in passing or of all that a dead one had.

@@ -1,6 +1,8 @@
 //! Verdicts about others, and what is done to the dead.
 
-use crate::table::{At, Bug, For, Owner, Phase, Process, RowState, State, Table, index};
+use outlive_models::{index, small};
+
+use crate::table::{At, Bug, For, Owner, Phase, Process, RowState, State, Table};
 
 impl Table {
     /// A verdict, and what follows.
@@ -18,9 +20,8 @@ impl Table {
                 let seen = next.rows[index(owner.0)].state;
                 process.at = if process.owner == Some(owner) {
                     verdict(false, owner, why)
-                } else if seen.generation != owner.1 || seen.phase != Phase::Active {
-                    verdict(true, owner, why)
-                } else if self.is(Bug::NoVerdict) {
+                } else if seen.generation != owner.1 || seen.phase != Phase::Active || self.is(Bug::NoVerdict)
+                {
                     verdict(true, owner, why)
                 } else {
                     At::AskIdentity { owner, why, seen }
@@ -60,7 +61,7 @@ impl Table {
     }
 
     pub(crate) fn sweep(&self, next: &mut State, who: usize, process: &mut Process) -> &'static str {
-        let me = u8::try_from(who).unwrap();
+        let me = small(who);
         match process.at {
             At::SweepRow { row } => {
                 let seen = next.rows[index(row)].state;

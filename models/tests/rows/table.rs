@@ -1,6 +1,6 @@
 //! The table, its tenants, and the kernel.
 
-use outlive_models::{Invariant, Model, Steps};
+use outlive_models::{Invariant, Model, Steps, index, small};
 
 pub(crate) const S1: Invariant = "S1: only its tenant, or his death, ends that a row is ACTIVE";
 pub(crate) const S2: Invariant = "S2: nothing is left of the last tenant of a row that is FREE";
@@ -205,10 +205,6 @@ pub(crate) struct Table {
     pub(crate) bug: Option<Bug>,
 }
 
-pub(crate) fn index(n: u8) -> usize {
-    usize::from(n)
-}
-
 impl Table {
     pub(crate) fn is(&self, bug: Bug) -> bool {
         self.bug == Some(bug)
@@ -267,7 +263,7 @@ impl Table {
     }
 
     fn attach(&self, next: &mut State, who: usize, process: &mut Process) -> &'static str {
-        let me = u8::try_from(who).unwrap();
+        let me = small(who);
         match process.at {
             At::LookFree { row } => {
                 let seen = next.rows[index(row)].state;
@@ -415,7 +411,7 @@ impl Model for Table {
             let process = state.processes[who];
             match process.at {
                 At::Dead => {
-                    let me = u8::try_from(who).unwrap();
+                    let me = small(who);
                     for row in 0..ROWS {
                         let mut next = state.clone();
                         if state.rows[row].byte == Some(me) {
