@@ -151,6 +151,16 @@ impl State {
         self.processes[usize::from(who)].at == At::Dead
     }
 
+    /// Whether one may be told that.
+    fn is_true(&self, end: usize, verdict: Verdict, position: u8) -> bool {
+        let drained = end == SENDER || position == self.positions[SENDER];
+        drained
+            && match verdict {
+                Verdict::Closed => true,
+                Verdict::Died(who) => self.is_dead(who) && self.closed & 1 << who == 0,
+            }
+    }
+
     /// Where somebody is after a sweep: where it was.
     fn swept(&self, who: usize) -> At {
         match self.processes[who] {
@@ -222,16 +232,6 @@ impl Ring {
     fn limit(&self, state: &State, end: usize) -> u8 {
         let far = u8::from(self.is(Bug::OneTooFar));
         if end == SENDER { state.positions[RECEIVER] + self.capacity + far } else { state.positions[SENDER] }
-    }
-
-    /// Whether one may be told that.
-    fn is_true(&self, state: &State, end: usize, verdict: Verdict, position: u8) -> bool {
-        let drained = end == SENDER || position == state.positions[SENDER];
-        drained
-            && match verdict {
-                Verdict::Closed => true,
-                Verdict::Died(who) => state.is_dead(who) && state.closed & 1 << who == 0,
-            }
     }
 
     /// What the holder of a role, who is at nothing, may do.
@@ -395,7 +395,7 @@ impl Ring {
                     me.limit = self.limit(state, end);
                 }
                 if me.position >= me.limit {
-                    if !self.is_true(state, end, verdict, me.position) {
+                    if !state.is_true(end, verdict, me.position) {
                         return steps.breach(who, "is told of an end", LAST);
                     }
                     me.told = true;
