@@ -108,7 +108,7 @@ impl Ring {
         let dead = self.recovered(state, seen).is_some();
         let then = if passed.is_some() { Then::Begin } else { Then::Search { at } };
         match seen.tag {
-            _ if seen.lap > lap => At::Search { at: at + 1, passed },
+            _ if seen.lap > lap => At::Search { at: self.past(at, seen), passed },
             Tag::Ready { .. } => take,
             Tag::Taken(_) if dead && (self.at_most_once || self.is(Bug::TakenIsConsumed)) => {
                 At::Recover { slot, seen, then }

@@ -4,6 +4,7 @@ use outlive_models::{Invariant, Model, Steps, small};
 
 pub(crate) const KEPT: Invariant = "a claim is its owner's";
 pub(crate) const ONCE: Invariant = "what was committed is consumed once";
+pub(crate) const HINT: Invariant = "nothing that is new lies behind the head hint";
 pub(crate) const ORDER: Invariant = "messages of one sender keep their order";
 
 /// How many slots there are at most, and processes.
@@ -254,6 +255,12 @@ impl Ring {
         usize::from(at % self.capacity)
     }
 
+    /// Where a walker goes on who was at `at`, and found a later lap there: everything that is two rounds behind is settled.
+    pub(crate) fn past(&self, at: u8, seen: Word) -> u8 {
+        let newest = seen.lap * self.capacity + at % self.capacity;
+        (at + 1).max((newest + 1).saturating_sub(2 * self.capacity))
+    }
+
     pub(crate) fn is_dead(&self, state: &State, who: u8) -> bool {
         self.is(Bug::NoVerdict) || matches!(state.processes[usize::from(who)].at, At::Dead | At::Swept)
     }
@@ -311,7 +318,10 @@ impl Ring {
             At::Recover { slot, seen, then } => {
                 let (word, again) = self.recovered(state, seen)?;
                 if state.slots[usize::from(slot)] != seen {
-                    let at = self.resumed(&mut next, then);
+                    let at = match then {
+                        Then::Sweep { dead, slot } => self.swept(dead, slot - 1, &mut next),
+                        then => self.resumed(&mut next, then),
+                    };
                     next.processes[who].at = at;
                     return Some(("recovers nothing: it has changed", next));
                 }
@@ -408,7 +418,14 @@ impl Model for Ring {
     }
 
     fn check(&self, state: &State) -> Result<(), Invariant> {
-        if state.consumed & !state.committed == 0 { Ok(()) } else { Err(ONCE) }
+        if state.consumed & !state.committed != 0 {
+            return Err(ONCE);
+        }
+        let is_behind = |(slot, word): (u8, &Word)| {
+            let is_new = matches!(word.tag, Tag::Writing(_) | Tag::Ready { again: false });
+            is_new && word.lap * self.capacity + slot < state.head
+        };
+        if (0..self.capacity).zip(&state.slots).any(is_behind) { Err(HINT) } else { Ok(()) }
     }
 
     fn is_good(&self, state: &State) -> bool {

@@ -26,7 +26,7 @@ impl Ring {
                 let at = if seen == free(lap) {
                     At::Claim { at }
                 } else if seen.lap >= lap {
-                    if me.holds > 0 { stuck } else { At::Find { at: at + 1 } }
+                    if me.holds > 0 { stuck } else { At::Find { at: self.past(at, seen) } }
                 } else if self.recovered(state, seen).is_some() {
                     let slot = small(slot);
                     At::Recover { slot, seen, then: Then::Find { at } }

@@ -23,8 +23,7 @@
 //! * Good: all have detached or are dead and forgotten, all rows are FREE, no byte is held.
 //!
 //! Not in the model: memory orderings; generations that come round; a sweep of several rows in one pass; kinds of
-//! objects that a build does not know; forks. The state is looked at once more behind the evidence: that it is, matters
-//! only when generations come round.
+//! objects that a build does not know; forks.
 
 mod sweep;
 mod table;
@@ -55,6 +54,14 @@ fn rows_are_swept_and_used_again() {
             explored(of(3, 1, 2, 2, pidfds), 10_000);
         }
     }
+}
+
+/// Behind the evidence the row is looked at once more. That matters when generations come round, which they do not here: a
+/// stamp whose tenant is gone is that of a dead one, whoever the evidence was about.
+#[test]
+fn the_second_look_of_a_verdict_is_for_generations_that_come_round() {
+    let table = Table { bug: Some(Bug::NoSecondLook), ..of(3, 1, 2, 1, true) };
+    holds("rows: NoSecondLook", &table, 10_000);
 }
 
 #[test]

@@ -39,8 +39,10 @@ impl Table {
                 } else {
                     next.rows[index(owner.0)].byte.is_none()
                 };
-                process.at =
-                    if says { At::AskAgain { owner, why, seen } } else { verdict(false, owner, why) };
+                process.at = match (says, self.is(Bug::NoSecondLook)) {
+                    (true, false) => At::AskAgain { owner, why, seen },
+                    (says, _) => verdict(says, owner, why),
+                };
                 "asks: the kernel"
             }
             At::AskAgain { owner, why, seen } => {

@@ -177,6 +177,8 @@ pub(crate) enum Bug {
     ForgetsBit,
     /// Two may sweep one row.
     NoSweepByte,
+    /// The row is not looked at once more behind the evidence.
+    NoSecondLook,
     /// Nobody is asked whether the tenant of an ACTIVE row is dead.
     NoVerdict,
     /// The next tenant has the generation of the last.
