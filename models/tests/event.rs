@@ -381,7 +381,7 @@ fn nobody_sleeps_beside_an_item() {
 #[test]
 fn nobody_sleeps_through_an_alarm() {
     for (notifiers, items, waiters) in configurations() {
-        if notifiers == 2 && waiters == 2 && !full() {
+        if notifiers == 2 && waiters == 2 && (items == 3 || !full()) {
             continue;
         }
         let what = format!("event: {notifiers} x {items} items, {waiters} waiters, alarm");
@@ -393,7 +393,8 @@ fn nobody_sleeps_through_an_alarm() {
 fn deaths_delay_by_a_slice_and_no_longer() {
     for (notifiers, items, waiters) in configurations() {
         for alarm in [false, true] {
-            if alarm && notifiers == 2 && !full() {
+            let is_huge = (notifiers, items, waiters) > (2, 2, 1) || waiters == 3;
+            if alarm && (is_huge || notifiers == 2 && !full()) {
                 continue;
             }
             let what =
