@@ -83,8 +83,11 @@ impl Ring {
             }
             At::TakeAgain { seen } if state.slots[usize::from(me.cursor)] == seen => {
                 let to = seen.lap * self.capacity + me.cursor + 1;
+                // It may have been taken past a slot that is not settled yet.
+                let hint = !self.relaxed || self.is(Bug::HintOfTheScan);
+                let at = if hint { At::IsHeadBehind { to } } else { At::Read };
                 match self.take(&mut next, who, me.cursor, seen) {
-                    Ok(()) => ("takes a message again", At::IsHeadBehind { to }),
+                    Ok(()) => ("takes a message again", at),
                     Err(invariant) => return steps.breach(who, "takes a message again", invariant),
                 }
             }

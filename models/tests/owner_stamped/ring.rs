@@ -172,6 +172,8 @@ pub(crate) enum Bug {
     HintOfTheWalker,
     /// Relaxed: the head hint is moved past a slot that is not settled.
     HintPastUnsettled,
+    /// Relaxed: the head hint is moved by whoever finds a message in a scan.
+    HintOfTheScan,
     /// Relaxed: no second look at the slot that was passed.
     NoLookBack,
     /// The payload after READY.
