@@ -14,15 +14,16 @@
 //! waiter:    condition? -> announce: set W, keep the word -> heavy barrier -> condition? -> sleep while the word is that
 //! notifier:  publish -> light barrier -> W? no: done
 //!            sequence + 1; wake n; nobody slept: clear W, and wake all who came in between
-//! alarm:     change a state -> set W -> sequence + 1 -> wake all, if W was set
+//! alarm:     change a state -> sequence + 1 -> set W -> wake all, if W was set before
 //! ```
 //! The last wake of the notifier is not decoration. W may be a left-over: the wake finds nobody, then a waiter announces
 //! itself (W stays as it is) and sleeps, then W is cleared. The next message would find W clear, and wake nobody.
-//! `loom-tests/tests/event_states.rs` shows it.
+//! `models/tests/event.rs` shows it.
 //!
 //! An alarm is for those who need no speed: it changes the word by read-modify-writes, which order it with the waiter's
 //! announcement without barriers. It leaves W set, so that whoever *notifies* on this word looks up at its next
-//! message: it finds W.
+//! message: it finds W. The sequence comes first: a waiter whose W was cleared between its announcement and its sleep
+//! has a key that W alone would make true again, and the alarm, which had found no W, would not wake it.
 //!
 //! # Invariants
 //! E-I1  The word is changed by read-modify-writes only: all of them form one release sequence.
@@ -133,8 +134,8 @@ impl EventCount {
 
     /// A state has changed: wakes all who sleep, and makes whoever notifies here look up at its next message.
     pub(crate) fn alarm(&self) {
-        let before = self.word.fetch_or(WAITING, Ordering::AcqRel); // [E4]
-        self.word.fetch_add(STEP, Ordering::AcqRel); // [E4]
+        let before = self.word.fetch_add(STEP, Ordering::AcqRel); // [E4]
+        self.word.fetch_or(WAITING, Ordering::AcqRel); // [E4]
         if before & WAITING != 0 {
             futex::wake(&self.word, u32::MAX);
         }

@@ -116,9 +116,10 @@
 //! 64 to 2^31 bytes. The sender of a record is a stamp that the sender itself has written: true of whom you trust.
 //!
 //! # Where it is tested
-//! `loom-tests/tests/records.rs` (orderings, deaths at every write, counts), `tests/properties/records.rs` (against a queue,
-//! with deaths), `fuzz/fuzz_targets/records_ops.rs`, the tests of this module (corrupt words and headers, pads and crossings
-//! at every offset, the wrap of positions).
+//! `loom-tests/tests/records.rs` (orderings, deaths at every write, counts), `models/tests/records.rs` (every order of steps,
+//! what a successor finds), `tests/properties/records.rs` (against a queue, with deaths),
+//! `fuzz/fuzz_targets/records_ops.rs`, the tests of this module (corrupt words and headers, pads and crossings at every
+//! offset, the wrap of positions).
 
 mod area;
 mod check;

@@ -101,8 +101,9 @@
 //! once a millisecond.
 //!
 //! # Where it is tested
-//! `loom-tests/tests/spsc.rs` (orderings, deaths at every write, roles), `loom-tests/tests/event.rs` (sleeping), the
-//! tests of this module (corrupt words, the wrap of positions).
+//! `loom-tests/tests/spsc.rs` (orderings, deaths at every write, roles), `loom-tests/tests/event.rs` (sleeping),
+//! `models/tests/ends.rs` (every order of the steps of several candidates), the tests of this module (corrupt words, the wrap
+//! of positions).
 
 mod check;
 mod guards;
