@@ -276,6 +276,39 @@ fn every_bit_of_the_rings_is_watched_or_means_nothing() {
     judge.verdict(&scene);
 }
 
+/// What no word alone can break: entries that contradict each other.
+#[test]
+fn entries_that_contradict_each_other_are_found() {
+    let scene = scene();
+    let segment = &scene.segment;
+    let objects = segment.objects().unwrap();
+    let entry = |name: &str| {
+        let at = objects.iter().find(|object| object.name == name).unwrap().at;
+        let mut entries = (0..ENTRIES).map(|entry| ENTRIES_AT + 128 * entry);
+        entries.find(|base| read(segment, base + 32) == at && read(segment, base + 40) != 0).unwrap()
+    };
+    let (object, other) = (entry("object"), entry("object too"));
+    let planted = |words: &[(u64, u64)], what: &str, places: &[u64]| {
+        let good: Vec<u64> = words.iter().map(|&(at, _)| read(segment, at)).collect();
+        words.iter().for_each(|&(at, word)| write(segment, at, word));
+        let report = inspect::check(segment);
+        let found: BTreeSet<u64> =
+            report.findings.iter().filter(|it| it.what == what).map(|it| it.at).collect();
+        assert_eq!(found, places.iter().copied().collect(), "{what}: {report}");
+        words.iter().zip(good).for_each(|(&(at, _), good)| write(segment, at, good));
+    };
+    let name: Vec<(u64, u64)> = (64..112)
+        .step_by(8)
+        .map(|at| (object.max(other) + at, read(segment, object.min(other) + at)))
+        .collect();
+    planted(&name, "two objects have the same name", &[object.max(other) + 64]);
+    // Both in one that is larger than the first of them, so that the second one's neighbour is not what it lies in.
+    let plain = scene.objects["plain"];
+    let nested = [(object + 32, plain + 128), (other + 32, plain + 512)];
+    planted(&nested, "two objects lie in the same place", &[object, other]);
+    assert_eq!(findings(segment), BTreeSet::new(), "all is as it was");
+}
+
 /// The words of the records themselves: changed, they are found where the receiver would stumble over them.
 #[test]
 fn every_frame_is_walked_through() {
