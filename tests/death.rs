@@ -171,16 +171,21 @@ fn the_killed_are_dead_and_their_rows_are_used_again() {
     for name in [Name::shm("killed"), Name::file("killed")] {
         let segment = segment_for(&name, 2);
         let address = name.address().to_string();
-        let mut generations = Vec::new();
+        let (mut generations, mut dead) = (Vec::new(), Vec::new());
         for _ in 0..3 {
             let mut child = Child::start("holder", &[&address]);
             child.expect("ready");
             let owner = living(&segment, &child);
+            assert!(
+                dead.iter().all(|before| segment.is_dead(*before)),
+                "their row is another one's: {dead:?}"
+            );
             assert_eq!(segment.objects().unwrap()[0].openers, 1);
             child.kill();
             is_dead_and_recovered(&segment, owner);
             assert_eq!(segment.objects().unwrap()[0].openers, 0);
             generations.push((owner.row(), owner.generation()));
+            dead.push(owner);
         }
         assert!(generations.iter().all(|each| each.0 == generations[0].0), "one row: {generations:?}");
         assert!(generations.windows(2).all(|two| two[0].1 != two[1].1), "{generations:?}");

@@ -2,6 +2,7 @@
 //!
 //! The words are written through the segment's descriptor, as somebody writes them who does not run the protocol.
 
+use core::mem::ManuallyDrop;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 
@@ -11,6 +12,8 @@ use outlive::atomic::AtomicU64;
 use outlive::inspect::{self, Finding, Severity};
 use outlive::object::Object;
 use outlive::ring::{records, spsc, stream};
+
+use crate::common::process::{fork, leave};
 
 /// Bits that stand for all: both ends of every field of every word.
 const BITS: [u32; 22] = [0, 1, 2, 6, 7, 8, 13, 14, 15, 16, 23, 24, 25, 26, 30, 31, 32, 33, 39, 40, 47, 63];
@@ -307,6 +310,26 @@ fn entries_that_contradict_each_other_are_found() {
     let nested = [(object + 32, plain + 128), (other + 32, plain + 512)];
     planted(&nested, "two objects lie in the same place", &[object, other]);
     assert_eq!(findings(segment), BTreeSet::new(), "all is as it was");
+}
+
+/// A creator that died in the middle of its work: the directory is locked, and an entry reserved.
+#[test]
+fn what_the_dead_were_making_is_for_the_sweep() {
+    let scene = scene();
+    let segment = &scene.segment;
+    let Some(creator) = fork() else { leave(|| _ = ManuallyDrop::new(segment.attach().unwrap())) };
+    creator.succeeds();
+    let dead = segment.attachments().unwrap().into_iter().find(|each| !each.alive).unwrap().owner;
+    let (lock, stamp) = (384, u64::from(dead.row() << 14 | dead.generation()));
+    let is_empty = |entry: &u64| read(segment, ENTRIES_AT + 128 * entry) == 0;
+    let entry = ENTRIES_AT + 128 * ((0..ENTRIES).find(is_empty).unwrap() - 1);
+    write(segment, lock, stamp);
+    write(segment, entry, read(segment, entry) >> 32 << 32 | 1 << 24 | stamp);
+    let report = inspect::check(segment);
+    let places: Vec<u64> = report.of(Severity::NeedsSweep).map(|finding| finding.at).collect();
+    assert!(report.is_sound() && places == [lock, entry], "{report}");
+    assert_eq!(segment.sweep().unwrap().recovered, 1);
+    assert_eq!(findings(segment), BTreeSet::new());
 }
 
 /// The words of the records themselves: changed, they are found where the receiver would stumble over them.
