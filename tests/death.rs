@@ -11,6 +11,8 @@ use std::process::Command;
 use std::sync::Barrier;
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, setrlimit};
+
 use outlive::atomic::{AtomicU64, Ordering};
 use outlive::object::Object;
 use outlive::ring::spsc::Ring;
@@ -210,13 +212,14 @@ fn a_zombie_is_dead() {
 fn a_killed_process_is_dead_though_its_forked_child_lives() {
     Stranger::adopt_orphans();
     let name = Name::shm("orphan");
-    let segment = segment_for(&name, 4);
+    let segment = segment_for(&name, 2);
     let address = name.address().to_string();
     let mut child = Child::start("parent", &[&address]);
     let orphan = Stranger::new(&child.expect("ready"));
     let owner = living(&segment, &child);
     child.kill();
     is_dead_and_recovered(&segment, owner);
+    assert_eq!(segment.attach().expect("its row can be had").owner().row(), owner.row());
     assert!(orphan.lives());
 }
 
@@ -234,6 +237,25 @@ fn a_stopped_process_is_not_dead() {
         assert_eq!(segment.sweep().unwrap().recovered, 0);
     }
     child.signal(Signal::SIGCONT);
+    assert_eq!(living(&segment, &child), owner);
+}
+
+#[test]
+fn who_has_no_descriptor_left_calls_nobody_dead() {
+    let name = Name::shm("exhausted");
+    let segment = segment_for(&name, 4);
+    let child = Child::start("holder", &[&name.address().to_string()]);
+    child.expect("ready");
+    let owner = living(&segment, &child);
+    let Some(judge) = process::fork() else {
+        process::leave(|| {
+            let own = segment.attach().unwrap(); // knows nothing from before
+            setrlimit(Resource::RLIMIT_NOFILE, 0, 0).unwrap();
+            assert!(!own.is_dead(owner));
+            assert_eq!(own.sweep().unwrap().recovered, 0);
+        })
+    };
+    judge.succeeds();
     assert_eq!(living(&segment, &child), owner);
 }
 
