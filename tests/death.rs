@@ -498,3 +498,33 @@ fn a_sweeper_killed_anywhere_leaves_work_not_damage() {
 fn a_sweeper_killed_anywhere_leaves_work_though_its_forked_child_lives() {
     a_sweep_killed_anywhere_is_done_again(true);
 }
+
+/// Two at once would close what the row's next tenant has opened.
+#[test]
+fn a_row_is_swept_by_one_at_a_time() {
+    let name = Name::shm("sweepers");
+    let segment = segment_for(&name, 8);
+    let address = name.address().to_string();
+    let mut left = 0;
+    for stop in 1..500 {
+        let mut dead = Child::start("holder", &[&address]);
+        dead.expect("ready");
+        dead.kill();
+        let mut sweeper = Child::start("sweeper", &[&address]);
+        let mut stops = 0;
+        sweeper.at_each_system_call(|| {
+            stops += 1;
+            if stops == stop {
+                let swept = segment.sweep().unwrap();
+                assert!(swept.recovered + swept.left <= 1, "stop {stop}: {swept:?}");
+                left += swept.left;
+            }
+        });
+        assert_eq!(segment.sweep().unwrap().left, 0, "stop {stop}");
+        assert_eq!(segment.attachments().unwrap().len(), 1, "stop {stop}");
+        if stops < stop {
+            break;
+        }
+    }
+    assert!(left > 0, "the other one was never seen at it");
+}
