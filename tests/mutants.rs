@@ -29,7 +29,7 @@ fn header(text: &str, key: &str) -> Option<String> {
 
 /// What is wrong with a patch, if anything is.
 fn finding(patch: &Path, text: &str) -> Option<String> {
-    let name = patch.file_name().unwrap().display().to_string();
+    let name = patch.file_name().unwrap().to_string_lossy().into_owned();
     let says = |key| header(text, key).filter(|value| value.len() > 5);
     if !says("caught-by").is_some_and(|command| command.contains("cargo ")) || says("what").is_none() {
         return Some(format!("{name}: it says not which command has to fail, or not what it is"));

@@ -293,12 +293,16 @@ fn entries_that_contradict_each_other_are_found() {
     let (object, other) = (entry("object"), entry("object too"));
     let planted = |words: &[(u64, u64)], what: &str, places: &[u64]| {
         let good: Vec<u64> = words.iter().map(|&(at, _)| read(segment, at)).collect();
-        words.iter().for_each(|&(at, word)| write(segment, at, word));
+        for &(at, word) in words {
+            write(segment, at, word);
+        }
         let report = inspect::check(segment);
         let found: BTreeSet<u64> =
             report.findings.iter().filter(|it| it.what == what).map(|it| it.at).collect();
         assert_eq!(found, places.iter().copied().collect(), "{what}: {report}");
-        words.iter().zip(good).for_each(|(&(at, _), good)| write(segment, at, good));
+        for (&(at, _), good) in words.iter().zip(good) {
+            write(segment, at, good);
+        }
     };
     let name: Vec<(u64, u64)> = (64..112)
         .step_by(8)
