@@ -11,6 +11,8 @@ use std::process::Command;
 use std::sync::Barrier;
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, setrlimit};
+
 use outlive::atomic::{AtomicU64, Ordering};
 use outlive::object::Object;
 use outlive::ring::spsc::Ring;
@@ -171,16 +173,21 @@ fn the_killed_are_dead_and_their_rows_are_used_again() {
     for name in [Name::shm("killed"), Name::file("killed")] {
         let segment = segment_for(&name, 2);
         let address = name.address().to_string();
-        let mut generations = Vec::new();
+        let (mut generations, mut dead) = (Vec::new(), Vec::new());
         for _ in 0..3 {
             let mut child = Child::start("holder", &[&address]);
             child.expect("ready");
             let owner = living(&segment, &child);
+            assert!(
+                dead.iter().all(|before| segment.is_dead(*before)),
+                "their row is another one's: {dead:?}"
+            );
             assert_eq!(segment.objects().unwrap()[0].openers, 1);
             child.kill();
             is_dead_and_recovered(&segment, owner);
             assert_eq!(segment.objects().unwrap()[0].openers, 0);
             generations.push((owner.row(), owner.generation()));
+            dead.push(owner);
         }
         assert!(generations.iter().all(|each| each.0 == generations[0].0), "one row: {generations:?}");
         assert!(generations.windows(2).all(|two| two[0].1 != two[1].1), "{generations:?}");
@@ -205,13 +212,14 @@ fn a_zombie_is_dead() {
 fn a_killed_process_is_dead_though_its_forked_child_lives() {
     Stranger::adopt_orphans();
     let name = Name::shm("orphan");
-    let segment = segment_for(&name, 4);
+    let segment = segment_for(&name, 2);
     let address = name.address().to_string();
     let mut child = Child::start("parent", &[&address]);
     let orphan = Stranger::new(&child.expect("ready"));
     let owner = living(&segment, &child);
     child.kill();
     is_dead_and_recovered(&segment, owner);
+    assert_eq!(segment.attach().expect("its row can be had").owner().row(), owner.row());
     assert!(orphan.lives());
 }
 
@@ -229,6 +237,25 @@ fn a_stopped_process_is_not_dead() {
         assert_eq!(segment.sweep().unwrap().recovered, 0);
     }
     child.signal(Signal::SIGCONT);
+    assert_eq!(living(&segment, &child), owner);
+}
+
+#[test]
+fn who_has_no_descriptor_left_calls_nobody_dead() {
+    let name = Name::shm("exhausted");
+    let segment = segment_for(&name, 4);
+    let child = Child::start("holder", &[&name.address().to_string()]);
+    child.expect("ready");
+    let owner = living(&segment, &child);
+    let Some(judge) = process::fork() else {
+        process::leave(|| {
+            let own = segment.attach().unwrap(); // knows nothing from before
+            setrlimit(Resource::RLIMIT_NOFILE, 0, 0).unwrap();
+            assert!(!own.is_dead(owner));
+            assert_eq!(own.sweep().unwrap().recovered, 0);
+        })
+    };
+    judge.succeeds();
     assert_eq!(living(&segment, &child), owner);
 }
 
@@ -470,4 +497,34 @@ fn a_sweeper_killed_anywhere_leaves_work_not_damage() {
 #[test]
 fn a_sweeper_killed_anywhere_leaves_work_though_its_forked_child_lives() {
     a_sweep_killed_anywhere_is_done_again(true);
+}
+
+/// Two at once would close what the row's next tenant has opened.
+#[test]
+fn a_row_is_swept_by_one_at_a_time() {
+    let name = Name::shm("sweepers");
+    let segment = segment_for(&name, 8);
+    let address = name.address().to_string();
+    let mut left = 0;
+    for stop in 1..500 {
+        let mut dead = Child::start("holder", &[&address]);
+        dead.expect("ready");
+        dead.kill();
+        let mut sweeper = Child::start("sweeper", &[&address]);
+        let mut stops = 0;
+        sweeper.at_each_system_call(|| {
+            stops += 1;
+            if stops == stop {
+                let swept = segment.sweep().unwrap();
+                assert!(swept.recovered + swept.left <= 1, "stop {stop}: {swept:?}");
+                left += swept.left;
+            }
+        });
+        assert_eq!(segment.sweep().unwrap().left, 0, "stop {stop}");
+        assert_eq!(segment.attachments().unwrap().len(), 1, "stop {stop}");
+        if stops < stop {
+            break;
+        }
+    }
+    assert!(left > 0, "the other one was never seen at it");
 }

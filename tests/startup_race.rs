@@ -397,6 +397,8 @@ fn killed_at_each_store(role: &str, before: bool, after: bool, given: impl Fn(&S
         let copy = Name::shm("state");
         std::fs::write(copy.path(), state).unwrap();
         let segment = Segment::open(copy.address()).unwrap();
+        let report = inspect::check(&segment);
+        assert!(report.is_sound(), "state {number}: {report}");
         let there = match Object::<[AtomicU64; 2]>::open(&segment, "half") {
             Ok(half) => {
                 let found = [&half[0], &half[1]].map(|word| word.load(Ordering::Relaxed));
@@ -414,6 +416,8 @@ fn killed_at_each_store(role: &str, before: bool, after: bool, given: impl Fn(&S
         drop(Object::<[AtomicU64; 2]>::open_or_create(&segment, "half", Default::default).unwrap());
         drop(Object::<AtomicU64>::create(&segment, "another", Default::default).unwrap());
         segment.sweep().unwrap();
+        let report = inspect::check(&segment);
+        assert!(report.findings.is_empty(), "state {number}: {report}");
         assert_eq!(segment.attachments().unwrap().len(), 1, "state {number}");
         let objects = segment.objects().unwrap();
         assert!(

@@ -183,6 +183,10 @@ mod tests {
         let key = event.announce();
         event.alarm();
         assert!(event.sleep(key, HOUR));
+        let key = event.announce();
+        assert!(event.notify(1, false));
+        let _another = event.announce(); // W is as it was when the first one announced itself
+        assert!(event.sleep(key, Duration::from_secs(1)));
     }
 
     #[test]

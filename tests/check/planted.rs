@@ -2,6 +2,7 @@
 //!
 //! The words are written through the segment's descriptor, as somebody writes them who does not run the protocol.
 
+use core::mem::ManuallyDrop;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 
@@ -11,6 +12,8 @@ use outlive::atomic::AtomicU64;
 use outlive::inspect::{self, Finding, Severity};
 use outlive::object::Object;
 use outlive::ring::{records, spsc, stream};
+
+use crate::common::process::{fork, leave};
 
 fn read(segment: &Segment, at: u64) -> u64 {
     let mut bytes = [0; 8];
@@ -276,6 +279,63 @@ fn every_bit_of_the_rings_is_watched_or_means_nothing() {
         }
     }
     judge.verdict(&scene);
+}
+
+/// What no word alone can break: entries that contradict each other.
+#[test]
+fn entries_that_contradict_each_other_are_found() {
+    let scene = scene();
+    let segment = &scene.segment;
+    let objects = segment.objects().unwrap();
+    let entry = |name: &str| {
+        let at = objects.iter().find(|object| object.name == name).unwrap().at;
+        let mut entries = (0..ENTRIES).map(|entry| ENTRIES_AT + 128 * entry);
+        entries.find(|base| read(segment, base + 32) == at && read(segment, base + 40) != 0).unwrap()
+    };
+    let (object, other) = (entry("object"), entry("object too"));
+    let planted = |words: &[(u64, u64)], what: &str, places: &[u64]| {
+        let good: Vec<u64> = words.iter().map(|&(at, _)| read(segment, at)).collect();
+        for &(at, word) in words {
+            write(segment, at, word);
+        }
+        let report = inspect::check(segment);
+        let found: BTreeSet<u64> =
+            report.findings.iter().filter(|it| it.what == what).map(|it| it.at).collect();
+        assert_eq!(found, places.iter().copied().collect(), "{what}: {report}");
+        for (&(at, _), good) in words.iter().zip(good) {
+            write(segment, at, good);
+        }
+    };
+    let name: Vec<(u64, u64)> = (64..112)
+        .step_by(8)
+        .map(|at| (object.max(other) + at, read(segment, object.min(other) + at)))
+        .collect();
+    planted(&name, "two objects have the same name", &[object.max(other) + 64]);
+    // Both in one that is larger than the first of them, so that the second one's neighbour is not what it lies in.
+    let plain = scene.objects["plain"];
+    let nested = [(object + 32, plain + 128), (other + 32, plain + 512)];
+    planted(&nested, "two objects lie in the same place", &[object, other]);
+    assert_eq!(findings(segment), BTreeSet::new(), "all is as it was");
+}
+
+/// A creator that died in the middle of its work: the directory is locked, and an entry reserved.
+#[test]
+fn what_the_dead_were_making_is_for_the_sweep() {
+    let scene = scene();
+    let segment = &scene.segment;
+    let Some(creator) = fork() else { leave(|| _ = ManuallyDrop::new(segment.attach().unwrap())) };
+    creator.succeeds();
+    let dead = segment.attachments().unwrap().into_iter().find(|each| !each.alive).unwrap().owner;
+    let (lock, stamp) = (384, u64::from(dead.row() << 14 | dead.generation()));
+    let is_empty = |entry: &u64| read(segment, ENTRIES_AT + 128 * entry) == 0;
+    let entry = ENTRIES_AT + 128 * ((0..ENTRIES).find(is_empty).unwrap() - 1);
+    write(segment, lock, stamp);
+    write(segment, entry, read(segment, entry) >> 32 << 32 | 1 << 24 | stamp);
+    let report = inspect::check(segment);
+    let places: Vec<u64> = report.of(Severity::NeedsSweep).map(|finding| finding.at).collect();
+    assert!(report.is_sound() && places == [lock, entry], "{report}");
+    assert_eq!(segment.sweep().unwrap().recovered, 1);
+    assert_eq!(findings(segment), BTreeSet::new());
 }
 
 /// The words of the records themselves: changed, they are found where the receiver would stumble over them.

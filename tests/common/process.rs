@@ -243,6 +243,17 @@ impl Child {
         })
     }
 
+    /// Lets a child that [is traced](be_traced) go on, and calls `look` at each of its stops at the beginning or end of a
+    /// system call. When it has [finished](end_of_trace), it is killed.
+    pub fn at_each_system_call(&mut self, mut look: impl FnMut()) {
+        self.kill_when(ptrace::syscall, |status| {
+            if matches!(status, WaitStatus::PtraceSyscall(_)) {
+                look();
+            }
+            false
+        });
+    }
+
     /// Every state through which a file goes while a child that [is traced](be_traced) works on it: the first one, and
     /// one for each instruction that has changed a byte. Then the child is killed.
     ///
