@@ -8,19 +8,26 @@
 mod actor;
 pub mod check;
 pub mod corrupt_ops;
+mod objects;
 pub mod open_segment;
 mod records;
 pub mod records_ops;
 mod scribble;
+mod spsc;
 pub mod spsc_ops;
-pub mod stream_corrupt;
+mod stream;
 pub mod stream_ops;
+mod whole;
 
 use arbitrary::{Arbitrary, Unstructured};
 
 pub use actor::{Act, Actor};
+pub use objects::ObjectsAct;
 pub use records::RecordsAct;
 pub use scribble::{Scribbler, Value, words};
+pub use spsc::SpscAct;
+pub use stream::StreamAct;
+pub use whole::WholeAct;
 
 /// The most that one input does.
 pub const LONGEST: usize = 64;

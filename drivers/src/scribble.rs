@@ -61,7 +61,7 @@ impl Scribbler {
 
     /// Frees the directory if the scribbling made one of these living attachments its holder: a lock that a living
     /// process never gives back ends in `Busy` after seconds, which is right, and too slow here.
-    pub fn unjam(&self, living: [Owner; 2]) {
+    pub fn unjam(&self, living: &[Owner]) {
         let word = self.word(DIRECTORY_LOCK);
         let held = word.load(Ordering::Relaxed);
         let stamp = |owner: Owner| u64::from(owner.row() << 14 | owner.generation());
