@@ -55,7 +55,7 @@ mod corruption {
 use corruption::board::{Board, KINDS, Tally};
 use corruption::execution::World;
 use corruption::live::Stage;
-use corruption::watch::{Finding, Worker};
+use corruption::watch::{self, Finding, Worker};
 
 /// One a core of the machine that the bar is about.
 const WORKERS: u64 = 2;
@@ -91,8 +91,8 @@ fn again(seed: u64) -> Vec<Finding> {
         board.done();
     };
     let mut findings = Vec::new();
-    watch(&[&board], vec![Worker::start(work)], |_, _| None, Duration::MAX, &mut findings);
-    report("again", &[&board], &findings, Duration::ZERO);
+    supervise(&[&board], vec![Worker::start(work)], |_, _| None, Duration::MAX, &mut findings);
+    report("again", &[&board], &findings, Duration::ZERO, Duration::ZERO);
     findings
 }
 
@@ -125,10 +125,10 @@ fn at_rest(first: u64, limit: Duration) -> Vec<Finding> {
     };
     let workers = (0..boards.len()).map(|w| start(w, first + w as u64)).collect();
     let mut findings = Vec::new();
-    let began = Instant::now();
+    let (began, spent) = (Instant::now(), watch::spent_by_children());
     let next = |w: usize, seed: u64| Some(start(w, seed.wrapping_add(WORKERS)));
-    watch(&boards, workers, next, limit, &mut findings);
-    report("at rest", &boards, &findings, began.elapsed());
+    supervise(&boards, workers, next, limit, &mut findings);
+    report("at rest", &boards, &findings, began.elapsed(), watch::spent_by_children() - spent);
     findings
 }
 
@@ -140,15 +140,15 @@ fn live(seed: u64, limit: Duration) -> Vec<Finding> {
         Worker::start(|| stage.scribble(seed.wrapping_add(1), &scribbles)),
     ];
     let mut findings = Vec::new();
-    let began = Instant::now();
-    watch(&[&acts, &scribbles], workers, |_, _| None, limit, &mut findings);
-    report("live", &[&acts], &findings, began.elapsed());
+    let (began, spent) = (Instant::now(), watch::spent_by_children());
+    supervise(&[&acts, &scribbles], workers, |_, _| None, limit, &mut findings);
+    report("live", &[&acts], &findings, began.elapsed(), watch::spent_by_children() - spent);
     println!("live: {} bursts of writes", scribbles.tally().done);
     findings
 }
 
 /// Until all have ended, or there is enough. `next`: a worker in the place of one that was lost in that execution.
-fn watch(
+fn supervise(
     boards: &[&Board],
     workers: Vec<Worker>,
     next: impl Fn(usize, u64) -> Option<Worker>,
@@ -178,12 +178,14 @@ fn watch(
     }
 }
 
-fn report(tier: &str, boards: &[&Board], findings: &[Finding], took: Duration) {
+fn report(tier: &str, boards: &[&Board], findings: &[Finding], took: Duration, busy: Duration) {
     let tallies: Vec<Tally> = boards.iter().map(|board| board.tally()).collect();
     let sum = |of: &dyn Fn(&Tally) -> u64| tallies.iter().map(of).sum::<u64>();
     let done = sum(&|tally| tally.done);
-    let seconds = took.as_secs_f64().max(0.001);
-    println!("{tier}: {done} executions in {seconds:.0} s, {:.0} a second", done as f64 / seconds);
+    let (seconds, busy) = (took.as_secs_f64().max(0.001), busy.as_secs_f64().max(0.001));
+    let per = |seconds: f64| done as f64 / seconds;
+    println!("{tier}: {done} executions in {seconds:.0} s, {:.0} a second", per(seconds));
+    println!("{tier}: {:.0} a second of one processor's time", per(busy));
     println!("{tier}: {} segments opened, {} answers", sum(&|tally| tally.opened), sum(&|tally| tally.answers));
     let errors = KINDS.iter().enumerate().map(|(i, kind)| (kind, sum(&|tally| tally.errors[i])));
     let errors: Vec<String> =

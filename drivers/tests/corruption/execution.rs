@@ -80,6 +80,16 @@ impl World {
         Self { templates, strangers, bytes: Vec::new(), path, verbose }
     }
 
+    fn choose(&self, random: &mut Random) -> &Template {
+        loop {
+            let template = &self.templates[random.below(self.templates.len())];
+            // Attaching may take two seconds where the rows of the dead cannot be given out again: seldom, then.
+            if !template.is_full || random.once_in(64) {
+                return template;
+            }
+        }
+    }
+
     /// Does what the seed says.
     ///
     /// # Panics
@@ -87,7 +97,7 @@ impl World {
     pub fn execute(&mut self, seed: u64, board: &Board) {
         let mut random = Random::new(seed);
         let way = random.one_of(&WAYS);
-        let template = &self.templates[random.below(self.templates.len())];
+        let template = self.choose(&mut random);
         self.bytes.clone_from(&template.image);
         mutation::some(&mut random, &mut self.bytes, &template.places);
         if self.verbose {

@@ -29,6 +29,8 @@ pub struct Template {
     pub label: &'static str,
     pub image: Vec<u8>,
     pub places: Places,
+    /// Whether every row is somebody's.
+    pub is_full: bool,
     /// Of those who are attached, and idle.
     pub living: Vec<Owner>,
     /// The kernel's object, sealed: it holds the image, or what became of it.
@@ -154,7 +156,7 @@ fn make(
     }
     let map = MmapOptions::new().map_raw(&file).expect("it can be mapped");
     let scribbler = Scribbler::of(&file).expect("it can be mapped");
-    Template { label, image, places, living, file, scribbler, map, _holders: kept }
+    Template { label, image, places, is_full: rows == 2, living, file, scribbler, map, _holders: kept }
 }
 
 /// One of each kind, and the last one ends where a small segment does.

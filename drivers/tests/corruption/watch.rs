@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, UsageWho, getrusage, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::time::TimeValLike;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -42,6 +43,7 @@ impl Worker {
                 Self { pid: child, begun: 0, since: Instant::now(), spent: Duration::ZERO }
             }
             ForkResult::Child => {
+                limit_memory();
                 let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err();
                 // SAFETY: never returns, and runs nothing of the parent's.
                 unsafe { nix::libc::_exit(if panicked { PANICKED } else { 0 }) }
@@ -83,5 +85,23 @@ impl Worker {
     }
 }
 
+/// A length that is believed must not take the machine's memory: the allocation fails, and the worker aborts.
+fn limit_memory() {
+    const MOST: u64 = 1 << 30;
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: Option<u64> = pages.split(' ').nth(5).and_then(|pages| pages.parse().ok());
+    // A sanitizer has mapped more than that already.
+    if pages.is_some_and(|pages| pages < MOST >> 14) {
+        setrlimit(Resource::RLIMIT_DATA, MOST, MOST).expect("less than before");
+    }
+}
+
 /// As libtest has it.
 const PANICKED: i32 = 101;
+
+/// The processor's time of all workers that have ended.
+pub fn spent_by_children() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("it is always told");
+    let micros = (usage.user_time() + usage.system_time()).num_microseconds();
+    Duration::from_micros(micros.unsigned_abs())
+}
