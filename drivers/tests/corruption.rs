@@ -186,10 +186,13 @@ fn report(tier: &str, boards: &[&Board], findings: &[Finding], took: Duration, b
     let per = |seconds: f64| done as f64 / seconds;
     println!("{tier}: {done} executions in {seconds:.0} s, {:.0} a second", per(seconds));
     println!("{tier}: {:.0} a second of one processor's time", per(busy));
-    println!("{tier}: {} segments opened, {} answers", sum(&|tally| tally.opened), sum(&|tally| tally.answers));
+    println!(
+        "{tier}: {} segments opened, {} answers",
+        sum(&|tally| tally.opened),
+        sum(&|tally| tally.answers)
+    );
     let errors = KINDS.iter().enumerate().map(|(i, kind)| (kind, sum(&|tally| tally.errors[i])));
-    let errors: Vec<String> =
-        errors.filter(|(_, n)| *n > 0).map(|(kind, n)| format!("{n} {kind}")).collect();
+    let errors: Vec<String> = errors.filter(|(_, n)| *n > 0).map(|(kind, n)| format!("{n} {kind}")).collect();
     println!("{tier}: errors: {}", errors.join(", "));
     let count = |kind| findings.iter().filter(|finding| **finding == kind).count();
     let [faults, panics, hangs] = [Finding::Fault, Finding::Panic, Finding::Hang].map(count);

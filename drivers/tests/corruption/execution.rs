@@ -80,16 +80,6 @@ impl World {
         Self { templates, strangers, bytes: Vec::new(), path, verbose }
     }
 
-    fn choose(&self, random: &mut Random) -> &Template {
-        loop {
-            let template = &self.templates[random.below(self.templates.len())];
-            // Attaching may take two seconds where the rows of the dead cannot be given out again: seldom, then.
-            if !template.is_full || random.once_in(64) {
-                return template;
-            }
-        }
-    }
-
     /// Does what the seed says.
     ///
     /// # Panics
@@ -97,7 +87,7 @@ impl World {
     pub fn execute(&mut self, seed: u64, board: &Board) {
         let mut random = Random::new(seed);
         let way = random.one_of(&WAYS);
-        let template = self.choose(&mut random);
+        let template = choose(&mut random, &self.templates);
         self.bytes.clone_from(&template.image);
         mutation::some(&mut random, &mut self.bytes, &template.places);
         if self.verbose {
@@ -112,7 +102,9 @@ impl World {
             }
             Way::Observed => {
                 here.template.write(&self.bytes);
-                here.attach(options.read_only(true), here.file(), |segment| here.use_all(&mut random, segment));
+                here.attach(options.read_only(true), here.file(), |segment| {
+                    here.use_all(&mut random, segment)
+                });
             }
             Way::Trusted => {
                 here.template.write(&self.bytes);
@@ -138,7 +130,9 @@ impl World {
                 let file = File::options().write(true).create(true).truncate(true).open(&self.path);
                 let file = file.expect("a file in shared memory");
                 file.write_all_at(&self.bytes, 0).and_then(|()| file.set_len(len)).expect("memory for it");
-                here.opened(options.prefault(false).open(&self.path), |segment| here.use_all(&mut random, segment));
+                here.opened(options.prefault(false).open(&self.path), |segment| {
+                    here.use_all(&mut random, segment)
+                });
             }
             Way::Foreign => {
                 let stranger = &self.strangers[random.below(self.strangers.len())];
@@ -153,6 +147,16 @@ impl World {
                 assert!(matches!(opened, Err(Error::Denied { .. })), "{opened:?}");
                 here.opened(opened, |_| ());
             }
+        }
+    }
+}
+
+fn choose<'a>(random: &mut Random, templates: &'a [Template]) -> &'a Template {
+    loop {
+        let template = &templates[random.below(templates.len())];
+        // Attaching may take two seconds where the rows of the dead cannot be given out again: seldom, then.
+        if !template.is_full || random.once_in(64) {
+            return template;
         }
     }
 }

@@ -93,7 +93,13 @@ impl Stage {
                 }
                 _ => {
                     act(0, Act::Records(RecordsAct::TrySend { len: 30 }));
-                    act(1, Act::Records(random.one_of(&[RecordsAct::TryRecv, RecordsAct::Read { copy: 40, release: true }])));
+                    act(
+                        1,
+                        Act::Records(
+                            random
+                                .one_of(&[RecordsAct::TryRecv, RecordsAct::Read { copy: 40, release: true }]),
+                        ),
+                    );
                 }
             }
         }

@@ -6,12 +6,12 @@ use super::random::Random;
 use super::templates::{Places, read, write};
 
 /// Offsets of words of the header: constants, and one in each line.
-const HEADER: [usize; 23] = [
-    0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 112, 120, 128, 256, 384, 512, 640, 768, 896,
-];
+const HEADER: [usize; 23] =
+    [0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 112, 120, 128, 256, 384, 512, 640, 768, 896];
 /// Offsets of the words of a ring: constants, tail, head, roles, events.
 const RING: [usize; 24] = [
-    0, 8, 16, 24, 32, 40, 48, 56, 128, 136, 144, 152, 160, 256, 264, 272, 280, 288, 384, 392, 512, 520, 640, 768,
+    0, 8, 16, 24, 32, 40, 48, 56, 128, 136, 144, 152, 160, 256, 264, 272, 280, 288, 384, 392, 512, 520, 640,
+    768,
 ];
 /// Bytes of a ring before what it carries.
 const RING_HEADER: usize = 1024;

@@ -69,7 +69,10 @@ impl Worker {
             return None;
         }
         self.end();
-        Some(Err((Finding::Hang, format!("it went on for {:?}, {busy:?} of them busy", self.since.elapsed()))))
+        Some(Err((
+            Finding::Hang,
+            format!("it went on for {:?}, {busy:?} of them busy", self.since.elapsed()),
+        )))
     }
 
     fn spent(&self) -> Duration {
