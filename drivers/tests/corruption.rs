@@ -61,8 +61,32 @@ use corruption::watch::{self, Finding, Worker};
 const WORKERS: u64 = 2;
 /// So many findings tell enough.
 const ENOUGH: usize = 5;
-/// Without a word from the environment.
-const QUICK: Duration = Duration::from_secs(6);
+/// Without a word from the environment: so long at least, and until there were so many executions, but no longer than that.
+const QUICK: Plan = Plan { least: Duration::from_secs(5), executions: 8000, most: Duration::from_secs(60) };
+
+/// When to end.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    least: Duration,
+    executions: u64,
+    most: Duration,
+}
+
+impl Plan {
+    fn of_seconds(seconds: u64) -> Self {
+        Self { least: Duration::from_secs(seconds), executions: 0, most: Duration::from_secs(seconds) }
+    }
+
+    /// Live executions are 64 operations on each of two attachments.
+    fn live(self) -> Self {
+        Self { least: (self.least / 8).max(Duration::from_secs(3)), executions: self.executions / 40, ..self }
+    }
+
+    fn is_over(&self, began: Instant, boards: &[&Board]) -> bool {
+        let (took, done) = (began.elapsed(), || boards[0].tally().done * boards.len() as u64);
+        took >= self.least && (took >= self.most || done() >= self.executions)
+    }
+}
 
 fn main() -> ExitCode {
     if std::env::args().any(|argument| argument == "--list") {
@@ -71,7 +95,7 @@ fn main() -> ExitCode {
     }
     let findings = match number("OUTLIVE_SEED") {
         Some(seed) => again(seed),
-        None => all(number("OUTLIVE_CORRUPT_SECONDS").map_or(QUICK, Duration::from_secs)),
+        None => all(number("OUTLIVE_CORRUPT_SECONDS").map_or(QUICK, Plan::of_seconds)),
     };
     if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -91,22 +115,22 @@ fn again(seed: u64) -> Vec<Finding> {
         board.done();
     };
     let mut findings = Vec::new();
-    supervise(&[&board], vec![Worker::start(work)], |_, _| None, Duration::MAX, &mut findings);
+    supervise(&[&board], vec![Worker::start(work)], |_, _| None, Plan::of_seconds(3600), &mut findings);
     report("again", &[&board], &findings, Duration::ZERO, Duration::ZERO);
     findings
 }
 
-fn all(limit: Duration) -> Vec<Finding> {
+fn all(plan: Plan) -> Vec<Finding> {
     // New ground each time; a finding names its execution.
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_nanos());
     let first = u64::try_from(now & 0xffff_ffff_ffff).unwrap_or(0) << 12;
-    let mut findings = at_rest(first, limit);
-    findings.extend(live(first, (limit / 8).max(Duration::from_secs(3))));
+    let mut findings = at_rest(first, plan);
+    findings.extend(live(first, plan.live()));
     findings
 }
 
 /// Worker `w` does the executions `first + w`, `first + w + 2`, ...
-fn at_rest(first: u64, limit: Duration) -> Vec<Finding> {
+fn at_rest(first: u64, plan: Plan) -> Vec<Finding> {
     let boards: Vec<Board> = (0..WORKERS).map(|_| Board::new()).collect();
     let boards: Vec<&Board> = boards.iter().collect();
     let paths: Vec<Scratch> = (0..WORKERS).map(Scratch::new).collect();
@@ -127,12 +151,12 @@ fn at_rest(first: u64, limit: Duration) -> Vec<Finding> {
     let mut findings = Vec::new();
     let (began, spent) = (Instant::now(), watch::spent_by_children());
     let next = |w: usize, seed: u64| Some(start(w, seed.wrapping_add(WORKERS)));
-    supervise(&boards, workers, next, limit, &mut findings);
+    supervise(&boards, workers, next, plan, &mut findings);
     report("at rest", &boards, &findings, began.elapsed(), watch::spent_by_children() - spent);
     findings
 }
 
-fn live(seed: u64, limit: Duration) -> Vec<Finding> {
+fn live(seed: u64, plan: Plan) -> Vec<Finding> {
     let (scribbles, acts) = (Board::new(), Board::new());
     let stage = Stage::new();
     let workers = vec![
@@ -141,7 +165,7 @@ fn live(seed: u64, limit: Duration) -> Vec<Finding> {
     ];
     let mut findings = Vec::new();
     let (began, spent) = (Instant::now(), watch::spent_by_children());
-    supervise(&[&acts, &scribbles], workers, |_, _| None, limit, &mut findings);
+    supervise(&[&acts, &scribbles], workers, |_, _| None, plan, &mut findings);
     report("live", &[&acts], &findings, began.elapsed(), watch::spent_by_children() - spent);
     println!("live: {} bursts of writes", scribbles.tally().done);
     findings
@@ -152,7 +176,7 @@ fn supervise(
     boards: &[&Board],
     workers: Vec<Worker>,
     next: impl Fn(usize, u64) -> Option<Worker>,
-    limit: Duration,
+    plan: Plan,
     findings: &mut Vec<Finding>,
 ) {
     let began = Instant::now();
@@ -165,13 +189,13 @@ fn supervise(
                 let seed = boards[w].tally().seed;
                 println!("{finding:?} in the execution of OUTLIVE_SEED={seed}: {how}");
                 findings.push(finding);
-                if findings.len() < ENOUGH && began.elapsed() < limit {
+                if findings.len() < ENOUGH && !plan.is_over(began, boards) {
                     *place = next(w, seed);
                 }
             }
         }
         let lost = workers.iter().filter(|worker| worker.is_none()).count();
-        if began.elapsed() >= limit || findings.len() >= ENOUGH || lost > 0 {
+        if plan.is_over(began, boards) || findings.len() >= ENOUGH || lost > 0 {
             boards.iter().for_each(|board| board.stop());
         }
         std::thread::sleep(Duration::from_millis(20));

@@ -129,7 +129,7 @@ fn make(
     rows: u16,
     holders: Holders,
     play: impl FnOnce(&mut [Actor; 2]),
-    edit: impl FnOnce(&mut Vec<u8>),
+    edit: impl FnOnce(&mut [u8]),
 ) -> Template {
     let segment = Segment::options().size(size).rows(rows).memfd("template").expect("memory for a segment");
     let other = segment.attach().expect("two rows");
@@ -231,7 +231,7 @@ fn remove(actors: &mut [Actor; 2]) {
 }
 
 /// Makes the last entries in use what a dead creator leaves.
-fn half_made(image: &mut Vec<u8>) {
+fn half_made(image: &mut [u8]) {
     let (entries, at) = (read(image, 40) as usize, read(image, 56) as usize);
     let used = (0..entries).filter(|i| read(image, at + 128 * i) != 0).count();
     let stamp = 1 << 14 | 1; // the first row's first tenant
