@@ -200,8 +200,10 @@ impl Here<'_> {
 
     /// One operation on every structure, and what it takes to get there.
     fn use_all(&self, random: &mut Random, segment: Segment) {
-        let owner = segment.owner();
+        let (owner, size) = (segment.owner(), segment.size());
         let mut actor = Actor::new(segment);
+        // About the end, and about the beginning of the next mapping.
+        let edge = random.one_of(&[0, 4096, 1 << 32]) + 32 - 8 * random.below(8) as u64;
         let mut acts = vec![
             Act::Spsc(SpscAct::Open),
             Act::Spsc(random.one_of(&[SpscAct::TrySender, SpscAct::SenderTimeout])),
@@ -221,6 +223,9 @@ impl Here<'_> {
             Act::Objects(ObjectsAct::OpenOrCreate),
             Act::Objects(ObjectsAct::Link),
             Act::Objects(ObjectsAct::Follow),
+            Act::Objects(ObjectsAct::Resolve {
+                at: size.wrapping_add(edge).wrapping_sub(random.below(2) as u64),
+            }),
             Act::Objects(random.arbitrary()),
             Act::Whole(random.arbitrary()),
         ];
