@@ -203,7 +203,8 @@ impl Here<'_> {
         let (owner, size) = (segment.owner(), segment.size());
         let mut actor = Actor::new(segment);
         // About the end, and about the beginning of the next mapping.
-        let edge = random.one_of(&[0, 4096, 1 << 32]) + 32 - 8 * random.below(8) as u64;
+        let beyond = random.one_of(&[0_u64, 4096, 1 << 32]);
+        let edge = size.wrapping_add(beyond + 32).wrapping_sub(8 * random.below(8) as u64);
         let mut acts = vec![
             Act::Spsc(SpscAct::Open),
             Act::Spsc(random.one_of(&[SpscAct::TrySender, SpscAct::SenderTimeout])),
@@ -223,9 +224,7 @@ impl Here<'_> {
             Act::Objects(ObjectsAct::OpenOrCreate),
             Act::Objects(ObjectsAct::Link),
             Act::Objects(ObjectsAct::Follow),
-            Act::Objects(ObjectsAct::Resolve {
-                at: size.wrapping_add(edge).wrapping_sub(random.below(2) as u64),
-            }),
+            Act::Objects(ObjectsAct::Resolve { at: edge }),
             Act::Objects(random.arbitrary()),
             Act::Whole(random.arbitrary()),
         ];
