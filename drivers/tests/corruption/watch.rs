@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{Resource, UsageWho, getrusage, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::time::TimeValLike;
@@ -43,6 +44,7 @@ impl Worker {
                 Self { pid: child, begun: 0, since: Instant::now(), spent: Duration::ZERO }
             }
             ForkResult::Child => {
+                set_pdeathsig(Signal::SIGKILL).expect("a signal that there is");
                 limit_memory();
                 let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err();
                 // SAFETY: never returns, and runs nothing of the parent's.
