@@ -23,25 +23,48 @@ impl Stage {
     /// Writes until it is stopped. Most of what it breaks it puts right in a moment, so that there is always something that
     /// a user can get on with, and so that words change between two looks.
     pub fn scribble(&self, seed: u64, board: &Board) {
-        let Template { places, scribbler, image, .. } = &self.0;
         let mut random = Random::new(seed);
         while !board.is_stopped() {
             board.begin(seed);
             for _ in 0..=random.below(4) {
-                let at = mutation::aim(&mut random, places, image.len());
-                let old = scribbler.look(at);
-                let new = mutation::value(&mut random, image, places, old);
-                // One who lives and is made to hold the directory never gives it back: that is no fault, but takes seconds.
-                let is_lock = at == Scribbler::DIRECTORY_LOCK;
-                scribbler.scribble_to(at, if is_lock { 0 } else { new });
-                spin(random.below(400));
-                if !is_lock && !random.once_in(8) {
-                    scribbler.scribble_to(at, old);
-                }
+                self.disturb(&mut random);
             }
-            spin(random.below(20_000));
+            spin(random.below(2000));
             board.done();
         }
+    }
+
+    fn disturb(&self, random: &mut Random) {
+        let Template { places, scribbler, image, .. } = &self.0;
+        let next = random.once_in(4).then(|| self.next_record(random)).flatten();
+        let at = next.unwrap_or_else(|| mutation::aim(random, places, image.len()));
+        let old = scribbler.look(at);
+        let new = mutation::value(random, image, places, old);
+        if at == Scribbler::DIRECTORY_LOCK {
+            // One who lives and is made to hold the directory never gives it back: that is no fault, but takes seconds.
+            return scribbler.scribble_to(at, 0);
+        }
+        // Again and again: so that two looks at one word see two values.
+        for _ in 0..random.one_of(&[0, 0, 0, 500]) {
+            scribbler.scribble_to(at, new);
+            scribbler.scribble_to(at, old);
+        }
+        scribbler.scribble_to(at, new);
+        spin(random.below(400));
+        if !random.once_in(8) {
+            scribbler.scribble_to(at, old);
+        }
+    }
+
+    /// Where the receiver of a ring looks next, if it is one.
+    fn next_record(&self, random: &mut Random) -> Option<usize> {
+        const HEAD: usize = 256;
+        let Template { places, scribbler, image, .. } = &self.0;
+        let at = random.one_of(&places.objects).0;
+        let capacity = templates::read(image, at + 16);
+        let slot = scribbler.look(at + HEAD) & capacity.checked_sub(1)?;
+        let place = at + 1024 + usize::try_from(slot).ok()?;
+        (place + 8 <= image.len()).then_some(place)
     }
 
     /// Uses it until it is stopped.
