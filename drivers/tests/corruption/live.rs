@@ -36,7 +36,7 @@ impl Stage {
 
     fn disturb(&self, random: &mut Random) {
         let Template { places, scribbler, image, .. } = &self.0;
-        let next = random.once_in(4).then(|| self.next_record(random)).flatten();
+        let next = random.once_in(2).then(|| self.next_record(random)).flatten();
         let at = next.unwrap_or_else(|| mutation::aim(random, places, image.len()));
         let old = scribbler.look(at);
         let new = mutation::value(random, image, places, old);
@@ -45,7 +45,7 @@ impl Stage {
             return scribbler.scribble_to(at, 0);
         }
         // Again and again: so that two looks at one word see two values.
-        for _ in 0..random.one_of(&[0, 0, 0, 500]) {
+        for _ in 0..random.one_of(&[0, 100, 1000]) {
             scribbler.scribble_to(at, new);
             scribbler.scribble_to(at, old);
         }
@@ -56,13 +56,15 @@ impl Stage {
         }
     }
 
-    /// Where the receiver of a ring looks next, if it is one.
+    /// Where the receiver of some ring looks next.
     fn next_record(&self, random: &mut Random) -> Option<usize> {
         const HEAD: usize = 256;
         let Template { places, scribbler, image, .. } = &self.0;
-        let at = random.one_of(&places.objects).0;
-        let capacity = templates::read(image, at + 16);
-        let slot = scribbler.look(at + HEAD) & capacity.checked_sub(1)?;
+        let capacity = |&at: &usize| templates::read(image, at + 16);
+        let begins = places.objects.iter().map(|&(at, _)| at);
+        let rings: Vec<usize> = begins.filter(|at| capacity(at).is_power_of_two()).collect();
+        let at = random.one_of(&rings);
+        let slot = scribbler.look(at + HEAD) & (capacity(&at) - 1);
         let place = at + 1024 + usize::try_from(slot).ok()?;
         (place + 8 <= image.len()).then_some(place)
     }
