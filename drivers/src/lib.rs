@@ -1,5 +1,5 @@
 //! What the fuzz targets do with an input, and the property tests of the same names: `fuzz/` drives these with libFuzzer
-//! and sanitizers, `tests/twins.rs` on any compiler.
+//! and sanitizers, `tests/twins.rs` on any compiler. `tests/corruption.rs` has the actor use corrupted segments of many kinds.
 //!
 //! Each module has an `Input`, made of arbitrary bytes, and a `run` that panics if a promise is broken. They share an actor
 //! that does anything with a segment that the public interface offers, and memory that somebody else scribbles over.
