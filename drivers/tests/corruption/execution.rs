@@ -246,11 +246,10 @@ impl Here<'_> {
         if actor.segment().owner() != owner {
             self.template.scribbler.unjam(&[owner]);
         }
-        let said = actor.try_act(act);
         if self.verbose {
-            eprintln!("  {act:?}");
+            eprintln!("  {act:?}"); // before: it may be the last word
         }
-        self.note("", &said);
+        self.note("  says", &actor.try_act(act));
     }
 }
 
