@@ -24,8 +24,19 @@ mod text;
 use source::Source;
 
 /// Where text of ours lies. A published package has fewer of them.
-const FOLDERS: [&str; 10] =
-    ["src", "tests", "loom-tests", "models", "benches", "fuzz", "outlive-derive", "examples", ".ci", "guide"];
+const FOLDERS: [&str; 11] = [
+    "src",
+    "tests",
+    "loom-tests",
+    "models",
+    "benches",
+    "drivers",
+    "fuzz",
+    "outlive-derive",
+    "examples",
+    ".ci",
+    "guide",
+];
 
 /// A file of the tree: path relative to the repository, and text.
 struct File {

@@ -3,7 +3,7 @@
 //! As long as nobody has scribbled, nothing is broken. After that: whatever the bytes are, the check ends, and says
 //! something that can be shown.
 
-use crate::{Act, Actor, LONGEST, Scribbler, Value};
+use crate::{Act, Actor, LONGEST, ObjectsAct, Scribbler, Value};
 use arbitrary::Arbitrary;
 use outlive::{Segment, inspect};
 
@@ -55,14 +55,13 @@ pub fn run(input: Input) {
     let scribbler = Scribbler::new(&segment).expect("a memfd has a descriptor");
     let mut actors = [Actor::new(segment), Actor::new(other)];
     let unjam = |actors: &[Actor; 2]| {
-        scribbler.unjam([actors[0].segment().owner(), actors[1].segment().owner()]);
-        scribbler.unjam([eyes.owner(); 2]);
+        scribbler.unjam(&[actors[0].segment().owner(), actors[1].segment().owner(), eyes.owner()]);
     };
     let mut clean = true;
     for step in input.0.into_iter().take(LONGEST) {
         clean &= matches!(step, Step::Act { .. } | Step::Snapshot);
         match step {
-            Step::Act { act: Act::Resolve { .. }, .. } => continue, // writes anywhere
+            Step::Act { act: Act::Objects(ObjectsAct::Resolve { .. }), .. } => continue, // writes anywhere
             Step::Act { second, act } => {
                 unjam(&actors);
                 actors[usize::from(second)].act(act);

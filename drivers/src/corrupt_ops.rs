@@ -1,9 +1,9 @@
-//! Two attachments work while a third party scribbles over header, tables and ring.
+//! Two attachments work while a third party scribbles over header, tables and every kind of ring.
 //!
 //! Nothing may panic, fault or hang: an answer or a typed error, whatever the bytes are. The scribbler aims, because
 //! words spread over the whole memory find nothing in the same time.
 
-use crate::{Act, Actor, LONGEST, RecordsAct, Scribbler, Value};
+use crate::{Act, Actor, LONGEST, ObjectsAct, RecordsAct, Scribbler, SpscAct, StreamAct, Value};
 use arbitrary::Arbitrary;
 use outlive::Segment;
 
@@ -29,9 +29,9 @@ enum Step {
 /// Header, rows, directory, and where the first objects begin.
 const TABLES: usize = 16 << 10;
 /// What a ring keeps in front of its slots, and the headers of some records.
-const CONTROL: usize = (1 << 10) + RECORDS as usize;
-/// Bytes of a ring of records.
-const RECORDS: u16 = 128;
+const CONTROL: usize = (1 << 10) + BYTES as usize;
+/// Of a ring of records, and of a stream.
+const BYTES: u16 = 128;
 
 /// What happens, one after the other.
 #[derive(Arbitrary, Debug)]
@@ -45,13 +45,16 @@ pub fn run(input: Input) {
     let scribbler = Scribbler::new(&segment).expect("a memfd has a descriptor");
     let mut actors = [Actor::new(segment), Actor::new(other)];
     for actor in &mut actors {
-        actor.act(Act::OpenOrCreateRing { capacity: 4 });
-        actor.act(Act::Object);
-        actor.act(Act::Records(RecordsAct::OpenOrCreate { capacity: RECORDS }));
+        actor.act(Act::Spsc(SpscAct::OpenOrCreate { capacity: 4 }));
+        actor.act(Act::Objects(ObjectsAct::OpenOrCreate));
+        actor.act(Act::Objects(ObjectsAct::Link));
+        actor.act(Act::Records(RecordsAct::OpenOrCreate { capacity: BYTES }));
+        actor.act(Act::Stream(StreamAct::OpenOrCreate { capacity: BYTES }));
     }
     for (first, second) in [
-        (Act::TrySender, Act::TryReceiver),
+        (Act::Spsc(SpscAct::TrySender), Act::Spsc(SpscAct::TryReceiver)),
         (Act::Records(RecordsAct::TrySender), Act::Records(RecordsAct::TryReceiver)),
+        (Act::Stream(StreamAct::TryWriter), Act::Stream(StreamAct::TryReader)),
     ] {
         actors[0].act(first);
         actors[1].act(second);
@@ -60,7 +63,7 @@ pub fn run(input: Input) {
     for step in input.0.into_iter().take(LONGEST) {
         match step {
             Step::Act { second, act } => {
-                scribbler.unjam([actors[0].segment().owner(), actors[1].segment().owner()]);
+                scribbler.unjam(&[actors[0].segment().owner(), actors[1].segment().owner()]);
                 actors[usize::from(second)].act(act);
             }
             Step::Tables { at, value } => scribbler.scribble(usize::from(at) % TABLES, value),
@@ -71,5 +74,5 @@ pub fn run(input: Input) {
             }
         }
     }
-    scribbler.unjam([actors[0].segment().owner(), actors[1].segment().owner()]);
+    scribbler.unjam(&[actors[0].segment().owner(), actors[1].segment().owner()]);
 }

@@ -7,7 +7,9 @@ use std::io::{Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 
-use crate::{Act, Actor, LONGEST, Scribbler, Value, words};
+use crate::{
+    Act, Actor, LONGEST, ObjectsAct, RecordsAct, Scribbler, SpscAct, StreamAct, Value, WholeAct, words,
+};
 use arbitrary::Arbitrary;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -45,13 +47,19 @@ fn templates() -> &'static [Vec<u8>; 2] {
             segment.as_fd().expect("a memfd has a descriptor").try_clone_to_owned().expect("a descriptor");
         let mut actor = Actor::new(segment);
         for act in [
-            Act::CreateRing { capacity: 4 },
-            Act::Object,
-            Act::TrySender,
-            Act::TryReceiver,
-            Act::TrySend(1),
-            Act::TrySend(2),
-            Act::TryRecv,
+            Act::Spsc(SpscAct::Create { capacity: 4 }),
+            Act::Objects(ObjectsAct::OpenOrCreate),
+            Act::Spsc(SpscAct::TrySender),
+            Act::Spsc(SpscAct::TryReceiver),
+            Act::Spsc(SpscAct::TrySend(1)),
+            Act::Spsc(SpscAct::TrySend(2)),
+            Act::Spsc(SpscAct::TryRecv),
+            Act::Records(RecordsAct::OpenOrCreate { capacity: 128 }),
+            Act::Records(RecordsAct::TrySender),
+            Act::Records(RecordsAct::TrySend { len: 20 }),
+            Act::Stream(StreamAct::OpenOrCreate { capacity: 128 }),
+            Act::Stream(StreamAct::TryWriter),
+            Act::Stream(StreamAct::TryWrite { len: 20 }),
         ] {
             actor.act(act);
         }
@@ -95,10 +103,14 @@ pub fn run(input: Input) {
         Ok(segment) => {
             let scribbler = Scribbler::new(&segment).expect("a memfd has a descriptor");
             let mut actor = Actor::new(segment);
-            actor.act(Act::Look);
-            actor.act(Act::OpenRing);
+            for act in [WholeAct::Attachments, WholeAct::Objects] {
+                actor.act(Act::Whole(act));
+            }
+            actor.act(Act::Spsc(SpscAct::Open));
+            actor.act(Act::Records(RecordsAct::Open));
+            actor.act(Act::Stream(StreamAct::Open));
             for act in input.acts.into_iter().take(LONGEST) {
-                scribbler.unjam([actor.segment().owner(); 2]);
+                scribbler.unjam(&[actor.segment().owner()]);
                 actor.act(act);
             }
         }

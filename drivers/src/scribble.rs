@@ -1,5 +1,6 @@
 //! Somebody who writes into a segment, and does not run the protocol.
 
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arbitrary::Arbitrary;
@@ -37,9 +38,6 @@ impl Value {
     }
 }
 
-/// Where the lock of the directory lies. It is part of the layout.
-const DIRECTORY_LOCK: usize = 384;
-
 /// A second mapping of a segment.
 #[derive(Debug)]
 pub struct Scribbler {
@@ -47,10 +45,27 @@ pub struct Scribbler {
 }
 
 impl Scribbler {
+    /// Where the lock of the directory lies. It is part of the layout.
+    pub const DIRECTORY_LOCK: usize = 384;
+
     /// Maps the segment's object anew. `None` on the heap.
     pub fn new(segment: &Segment) -> Option<Self> {
-        let fd = segment.as_fd()?;
-        MmapOptions::new().map_raw(&fd).ok().map(|map| Self { map })
+        Self::of(&segment.as_fd()?)
+    }
+
+    /// Maps the object that this descriptor is of. `None` if that is none.
+    pub fn of(fd: &impl AsRawFd) -> Option<Self> {
+        MmapOptions::new().map_raw(fd).ok().map(|map| Self { map })
+    }
+
+    /// The aligned 8 bytes at (about) `at`.
+    pub fn look(&self, at: usize) -> u64 {
+        self.word(at).load(Ordering::Relaxed)
+    }
+
+    /// Writes this over the aligned 8 bytes at (about) `at`.
+    pub fn scribble_to(&self, at: usize, value: u64) {
+        self.word(at).store(value, Ordering::Relaxed);
     }
 
     /// Writes over the aligned 8 bytes at (about) `at`.
@@ -61,8 +76,8 @@ impl Scribbler {
 
     /// Frees the directory if the scribbling made one of these living attachments its holder: a lock that a living
     /// process never gives back ends in `Busy` after seconds, which is right, and too slow here.
-    pub fn unjam(&self, living: [Owner; 2]) {
-        let word = self.word(DIRECTORY_LOCK);
+    pub fn unjam(&self, living: &[Owner]) {
+        let word = self.word(Self::DIRECTORY_LOCK);
         let held = word.load(Ordering::Relaxed);
         let stamp = |owner: Owner| u64::from(owner.row() << 14 | owner.generation());
         if living.iter().any(|owner| held & 0xff_ffff == stamp(*owner)) {

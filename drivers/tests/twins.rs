@@ -50,6 +50,5 @@ twins! {
     open_segment: 1000;
     records_ops: 1000;
     spsc_ops: 1000;
-    stream_corrupt: 300;
     stream_ops: 1000;
 }

@@ -1,11 +1,8 @@
 //! Shared mappings of whole objects, and the anchor that ties a lock to an address space.
-//!
-//! # Invariants
-//!
-//! * **I1**: a [`Mapping`] is never empty, so its address is the one `mmap` chose, which is not null.
 
 use std::fmt;
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
@@ -13,12 +10,14 @@ use memmap2::{Advice, MmapOptions, MmapRaw};
 use nix::errno::Errno;
 use nix::unistd::{SysconfVar, sysconf};
 
+use super::guarded::Guarded;
 use super::huge;
 use super::mirror::Mirror;
 use super::object::{self, Status};
 use super::sysv;
 
-/// A shared mapping of an object from its first byte on. Unmapped when dropped.
+/// A shared mapping of an object from its first byte on. Unmapped when dropped. (Nothing else lies next to it, but for System
+/// V memory: see [`guarded`](super::guarded).)
 ///
 /// Nothing here looks at the bytes: the memory is other processes' as well, and only the floor above knows
 /// how to reach into it.
@@ -29,7 +28,7 @@ pub(crate) struct Mapping {
 
 enum Raw {
     Mapped {
-        raw: MmapRaw,
+        pages: Guarded,
         /// Device and number of the object.
         object: (u64, u64),
     },
@@ -49,20 +48,20 @@ impl Mapping {
         len: usize,
         read_only: bool,
     ) -> io::Result<Self> {
-        if len == 0 || u64::try_from(len).map_or(true, |len| len > status.size) {
+        let bytes = NonZeroUsize::new(len).filter(|len| len.get() as u64 <= status.size);
+        let Some(bytes) = bytes else {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "the object does not have that many bytes",
             ));
-        }
-        if len != whole_pages(fd, len)? {
+        };
+        let huge = huge_page(fd)?;
+        if len != whole_pages(huge, len)? {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the object has whole huge pages only"));
         }
-        let mut options = MmapOptions::new();
-        options.len(len);
-        let fd = fd.as_raw_fd();
-        let raw = if read_only { options.map_raw_read_only(fd)? } else { options.map_raw(fd)? };
-        Ok(Self { raw: Raw::Mapped { raw, object: (status.dev, status.ino) }, read_only })
+        let mut pages = Guarded::new(bytes, huge.unwrap_or(1))?;
+        pages.place(0, bytes, fd, 0, read_only)?;
+        Ok(Self { raw: Raw::Mapped { pages, object: (status.dev, status.ino) }, read_only })
     }
 
     /// The System V segment of that id. `None` if there is none any more, or not even its first page can be had.
@@ -86,8 +85,7 @@ impl Mapping {
     /// The address of the first byte.
     pub(crate) fn base(&self) -> NonNull<u8> {
         match &self.raw {
-            // SAFETY: not null by I1.
-            Raw::Mapped { raw, .. } => unsafe { NonNull::new_unchecked(raw.as_mut_ptr()) },
+            Raw::Mapped { pages, .. } => pages.base(),
             Raw::Sysv(attachment) => attachment.base(),
         }
     }
@@ -95,7 +93,7 @@ impl Mapping {
     /// The number of bytes that were asked for.
     pub(crate) fn len(&self) -> usize {
         match &self.raw {
-            Raw::Mapped { raw, .. } => raw.len(),
+            Raw::Mapped { pages, .. } => pages.len(),
             Raw::Sysv(attachment) => attachment.len(),
         }
     }
@@ -112,7 +110,7 @@ impl Mapping {
     /// What `msync` says: `EIO` if the disk fails.
     pub(crate) fn flush(&self) -> io::Result<()> {
         match &self.raw {
-            Raw::Mapped { raw, .. } => raw.flush(),
+            Raw::Mapped { pages, .. } => pages.flush(),
             Raw::Sysv(_) => Ok(()),
         }
     }
@@ -142,9 +140,8 @@ impl Mapping {
     /// `Unsupported` before Linux 5.14, where nothing is touched; `EFAULT` or `ENOMEM` where a page cannot be
     /// had. `MAP_POPULATE` would not say so.
     pub(crate) fn prefault(&self) -> io::Result<()> {
-        let advice = if self.read_only { Advice::PopulateRead } else { Advice::PopulateWrite };
         let done = match &self.raw {
-            Raw::Mapped { raw, .. } => raw.advise(advice),
+            Raw::Mapped { pages, .. } => pages.populate(self.read_only),
             Raw::Sysv(attachment) => attachment.populate(self.read_only),
         };
         done.map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
@@ -157,7 +154,7 @@ impl Mapping {
     pub(crate) fn advise_huge_pages(&self) {
         // Refused by kernels without such pages; there is nothing to be done about it.
         let _ = match &self.raw {
-            Raw::Mapped { raw, .. } => raw.advise(Advice::HugePage),
+            Raw::Mapped { pages, .. } => pages.advise_huge_pages(),
             Raw::Sysv(attachment) => attachment.advise_huge_pages(),
         };
     }
@@ -170,7 +167,7 @@ impl Mapping {
     /// stay so until the mapping goes.
     pub(crate) fn lock_in_ram(&self) -> io::Result<()> {
         match &self.raw {
-            Raw::Mapped { raw, .. } => raw.lock(),
+            Raw::Mapped { pages, .. } => pages.lock(),
             Raw::Sysv(attachment) => attachment.lock(),
         }
     }
@@ -210,7 +207,7 @@ impl Anchor {
         reason = "the descriptor has to be closed here: the anchor replaces it"
     )]
     pub(crate) fn hold(fd: OwnedFd) -> io::Result<Self> {
-        let len = whole_pages(fd.as_fd(), page_size())?;
+        let len = whole_pages(huge_page(fd.as_fd())?, page_size())?;
         let page = MmapOptions::new().len(len).map_raw_read_only(fd.as_raw_fd())?;
         page.advise(Advice::DontFork)?;
         Ok(Self { page })
@@ -223,14 +220,20 @@ impl fmt::Debug for Anchor {
     }
 }
 
-/// So many bytes, rounded up to the object's pages if they are huge: `mmap` rounds by itself, `munmap` refuses.
+/// Bytes of the object's pages, if they are huge.
 ///
 /// # Errors
 ///
 /// What `fstatfs` says.
-fn whole_pages(fd: BorrowedFd<'_>, len: usize) -> io::Result<usize> {
-    let Some(page) = huge::page_size(fd)? else { return Ok(len) };
-    let rounded = usize::try_from(page).ok().and_then(|page| len.checked_next_multiple_of(page));
+fn huge_page(fd: BorrowedFd<'_>) -> io::Result<Option<usize>> {
+    let page = huge::page_size(fd)?.map(usize::try_from).transpose();
+    page.map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "larger than the address space"))
+}
+
+/// So many bytes, rounded up to the object's pages if they are huge: `mmap` rounds by itself, `munmap` refuses.
+fn whole_pages(huge: Option<usize>, len: usize) -> io::Result<usize> {
+    let Some(page) = huge else { return Ok(len) };
+    let rounded = len.checked_next_multiple_of(page);
     rounded.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "larger than the address space"))
 }
 

@@ -1,20 +1,13 @@
 //! The same bytes of an object twice, back to back: what crosses their end lies in one piece all the same.
-//!
-//! # Invariants
-//!
-//! * **I1**: `base..base + 2 * len` was reserved by `Mirror::of`, and then mapped; nothing else is mapped there until
-//!   the drop.
 
-use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 
 use memmap2::MmapOptions;
-use nix::libc::off_t;
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
+use super::guarded::Guarded;
 use super::huge;
 use super::map::page_size;
 use super::object::Status;
@@ -22,16 +15,11 @@ use super::object::Status;
 /// Some pages of an object, mapped twice in a row. Unmapped when dropped.
 ///
 /// Nothing here looks at the bytes, as in [`Mapping`](super::map::Mapping).
+#[derive(Debug)]
 pub(crate) struct Mirror {
-    base: NonNull<u8>,
-    /// Of one of the two.
-    len: NonZeroUsize,
+    /// Both of them.
+    pages: Guarded,
 }
-
-// SAFETY: I1 - an address and a length; the memory belongs to no thread.
-unsafe impl Send for Mirror {}
-// SAFETY: as above.
-unsafe impl Sync for Mirror {}
 
 impl Mirror {
     /// Maps the bytes `at..at + len` of the object, of whose size `status` was just told, twice.
@@ -55,41 +43,21 @@ impl Mirror {
         }
         let half = usize::try_from(len).ok().and_then(NonZeroUsize::new);
         let both = half.and_then(|half| half.checked_mul(NonZeroUsize::MIN.saturating_add(1)));
-        let (Some(half), Some(both), Ok(offset)) = (half, both, off_t::try_from(at)) else {
+        let (Some(half), Some(both)) = (half, both) else {
             return Err(invalid("no bytes, or more than can be mapped"));
         };
         // What cannot be mapped at all is found out where nothing is at stake.
         drop(MmapOptions::new().offset(at).len(half.get()).map_raw(fd.as_raw_fd())?);
-        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
-        // SAFETY: new addresses, chosen by the kernel.
-        let base = unsafe { mmap_anonymous(None, both, ProtFlags::PROT_NONE, flags) }?;
-        for place in [base.addr(), base.addr().saturating_add(half.get())] {
-            let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-            let flags = MapFlags::MAP_SHARED | MapFlags::MAP_FIXED;
-            // SAFETY: I1 - replaces what was reserved above, which nothing uses.
-            // Failed, it may have left a hole, where another thread may have mapped something by now: so the addresses
-            // are not given back. Only a process out of memory or mappings comes here.
-            unsafe { mmap(Some(place), half, access, flags, fd, offset) }?;
+        let mut pages = Guarded::new(both, 1)?;
+        for place in [0, half.get()] {
+            pages.place(place, half, fd, at, false)?;
         }
-        Ok(Self { base: base.cast(), len: half })
+        Ok(Self { pages })
     }
 
-    /// The address of the first byte; the same byte is there once more `len` bytes behind it.
+    /// The address of the first byte; the same byte is there once more half way to the end.
     pub(crate) fn base(&self) -> NonNull<u8> {
-        self.base
-    }
-}
-
-impl Drop for Mirror {
-    fn drop(&mut self) {
-        // SAFETY: I1 - ours, and nobody uses it any more. It cannot fail for whole mappings.
-        let _ = unsafe { munmap(self.base.cast(), 2 * self.len.get()) };
-    }
-}
-
-impl fmt::Debug for Mirror {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mirror").field("base", &self.base).field("len", &self.len).finish()
+        self.pages.base()
     }
 }
 
@@ -116,7 +84,7 @@ mod tests {
         let page = page_size();
         let fd = object(4 * page as u64);
         let mirror = mirror(&fd, page as u64, 2 * page as u64).unwrap();
-        assert_eq!(mirror.len.get(), 2 * page);
+        assert_eq!(mirror.pages.len(), 4 * page);
         let bytes = mirror.base().as_ptr();
         for (i, value) in [(0, 1), (1, 2), (page, 3), (2 * page - 1, 4_u8)] {
             // SAFETY: inside the first half, which is writable and known to this test alone.

@@ -14,6 +14,7 @@
 //! | module | what it asks the kernel for |
 //! |---|---|
 //! | [`map`] | shared mappings, and the anchor that ties a lock to an address space |
+//! | [`guarded`] | mappings with inaccessible pages on both sides |
 //! | [`mirror`] | pages mapped twice in a row |
 //! | [`object`] | named and unnamed files, shared memory objects, memfds |
 //! | [`huge`] | pages larger than the machine's |
@@ -32,6 +33,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod futex;
+mod guarded;
 pub(crate) mod huge;
 pub(crate) mod kept;
 pub(crate) mod map;

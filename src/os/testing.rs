@@ -46,13 +46,18 @@ impl Child {
     }
 
     /// Waits for its end.
-    pub(super) fn succeeds(mut self) -> bool {
-        self.reaped = true;
-        matches!(waitpid(self.pid, None), Ok(WaitStatus::Exited(_, 0)))
+    pub(super) fn succeeds(self) -> bool {
+        matches!(self.wait(), WaitStatus::Exited(_, 0))
     }
 
     pub(super) fn signal(&self, signal: Signal) {
         signal::kill(self.pid, signal).expect("kill");
+    }
+
+    /// Waits for its end, and says what that was.
+    pub(super) fn wait(mut self) -> WaitStatus {
+        self.reaped = true;
+        waitpid(self.pid, None).expect("waitpid")
     }
 
     /// Kills and reaps it.
