@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 mod doors;
 #[path = "tidy/floors.rs"]
 mod floors;
+#[path = "tidy/models.rs"]
+mod models;
 #[path = "tidy/orderings.rs"]
 mod orderings;
 #[path = "tidy/proofs.rs"]
@@ -98,6 +100,13 @@ fn imports_go_down_the_floors() {
 #[test]
 fn orderings_and_their_tables_agree() {
     none(orderings::rule(&library()));
+}
+
+#[test]
+fn models_say_and_count_what_they_explore() {
+    let models: Vec<File> =
+        files().into_iter().filter(|file| file.path.starts_with("loom-tests/tests/")).collect();
+    none(models.iter().flat_map(|file| models::rule(&Source::new(&file.path, &file.text))));
 }
 
 #[test]

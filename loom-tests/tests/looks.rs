@@ -102,51 +102,52 @@ fn what_is_listed_was_there() {
     assert!(iterations > 100, "{iterations}");
 }
 
+/// How many preemptions the models of the check get: it looks at so many words.
+const FEW: usize = 1;
+
 /// The race: the check looks at a ring while both of its ends work.
 ///
 /// Allowed: nothing is found, or words were never still. Forbidden: an accusation.
 #[test]
 fn the_check_accuses_no_ring_at_work() {
-    let iterations = explore(2, || {
+    let iterations = explore(FEW, || {
         let [here, there] = processes();
         let ring = spsc::Ring::<u64>::create(&here, "r", 1).unwrap();
+        let mut receiver = spsc::Ring::<u64>::open(&there, "r").unwrap().try_receiver().unwrap();
         let working = thread::spawn(move || {
-            let ring = spsc::Ring::<u64>::open(&there, "r").unwrap();
-            let (mut sender, mut receiver) = (ring.try_sender().unwrap(), ring.try_receiver().unwrap());
+            let mut sender = spsc::Ring::<u64>::open(&there, "r").unwrap().try_sender().unwrap();
             for n in 0..2 {
                 sender.try_send(n).unwrap();
                 assert_eq!(receiver.try_recv(), Ok(n));
             }
-            sender.resign();
-            drop(receiver);
         });
         is_sound(&here);
         working.join().unwrap();
         drop(ring);
         assert_eq!(is_sound(&here), 0);
     });
-    assert!(iterations > 50, "{iterations}");
+    assert!(iterations > 20, "{iterations}");
 }
 
-/// The race: the check looks while objects are made and removed, and somebody attaches and detaches.
+/// The race: the check looks while an object is removed and another one made in its place, and somebody attaches.
 ///
 /// Allowed: nothing is found, or words were never still. Forbidden: an accusation.
 #[test]
 fn the_check_accuses_no_directory_at_work() {
-    let iterations = explore(2, || {
+    let iterations = explore(FEW, || {
         let here = Segment::options().rows(3).heap().unwrap();
         let there = here.attach().unwrap();
         drop(Object::create(&here, "old", || AtomicU64::new(1)).unwrap());
         let working = thread::spawn(move || {
             let more = there.attach().unwrap();
-            there.remove("old").unwrap();
+            more.remove("old").unwrap();
             drop(Object::create(&more, "new", || AtomicU64::new(1)).unwrap());
         });
         is_sound(&here);
         working.join().unwrap();
         assert_eq!(is_sound(&here), 0);
     });
-    assert!(iterations > 50, "{iterations}");
+    assert!(iterations > 20, "{iterations}");
 }
 
 /// The race: the check looks while a dead holder is swept and succeeded.
@@ -154,7 +155,7 @@ fn the_check_accuses_no_directory_at_work() {
 /// Allowed: that a dead one needs sweeping. Forbidden: an accusation, or a dead one that is found when all is done.
 #[test]
 fn the_check_accuses_no_sweep_at_work() {
-    let iterations = explore(2, || {
+    let iterations = explore(FEW, || {
         let [here, there, dead] = processes();
         let ring = spsc::Ring::<u64>::create(&here, "r", 1).unwrap();
         let doomed = spsc::Ring::<u64>::open(&dead, "r").unwrap().try_sender().unwrap();
@@ -167,7 +168,7 @@ fn the_check_accuses_no_sweep_at_work() {
         });
         is_sound(&here);
         let kept = sweeper.join().unwrap();
-        assert!(check(&here).is_sound());
+        assert_eq!(check(&here).findings, []);
         drop((ring, kept));
     });
     assert!(iterations > 50, "{iterations}");
@@ -194,7 +195,7 @@ fn no_death_leaves_a_broken_invariant() {
         is_sound(&here);
         drop(there);
         here.sweep().unwrap();
-        assert!(check(&here).is_sound());
+        assert_eq!(check(&here).findings, []);
         died
     });
     assert!(deaths.len() > 60 && deaths.iter().sum::<usize>() > 60, "{deaths:?}");

@@ -120,6 +120,8 @@ fn bytes_are_behind_the_position_that_names_them() {
 
 /// The same race around pads: records of 16 and 24 bytes, framed, which do not fit before the end every third time. By
 /// grants that shrink on one side, by records in place on the other.
+///
+/// Allowed: as above. Forbidden: as above; a pad without its record, a pad that is told.
 #[test]
 fn a_pad_and_what_is_behind_it_are_one() {
     let iterations = explore(3, || {
@@ -162,6 +164,8 @@ fn a_pad_and_what_is_behind_it_are_one() {
 }
 
 /// The same race, in place on both sides.
+///
+/// Allowed: a prefix of what was committed. Forbidden: a word that both touch, a byte that was not committed.
 #[test]
 fn bytes_in_place_are_behind_the_position_that_names_them() {
     let iterations = explore(3, || {

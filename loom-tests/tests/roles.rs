@@ -69,7 +69,7 @@ fn who_takes_a_role_goes_on_where_it_was_left() {
             assert_eq!([receiver.try_recv(), receiver.try_recv()], [Ok(0), Ok(1)]);
             assert_eq!(ring.stats().senders, 2);
         });
-        assert!(iterations > 20, "{way:?}: {iterations}");
+        assert!(iterations > 4, "{way:?}: {iterations}");
     }
 }
 

@@ -88,7 +88,9 @@ fn values_are_behind_the_position_that_names_them() {
     assert!(iterations > 600, "{iterations}");
 }
 
-/// Whoever has closed and detached is dead to all others: the receiver must not take the one for the other.
+/// The race: the sender closes and detaches, and is then dead to all others, while the receiver asks after it.
+///
+/// Allowed: empty, then closed. Forbidden: death, for it lived to close.
 #[test]
 fn who_closes_and_goes_has_not_died() {
     let iterations = explore(3, || {
@@ -108,7 +110,9 @@ fn who_closes_and_goes_has_not_died() {
     assert!(iterations > 10, "{iterations}");
 }
 
-/// Whoever has resigned and gone is missed by nobody; nor is who has a successor.
+/// The race: the sender sends, resigns and detaches, while the receiver receives and asks after it.
+///
+/// Allowed: empty, the message, empty again: a role without a holder has no end. Forbidden: death, or the end.
 #[test]
 fn who_resigns_and_goes_has_not_died() {
     let iterations = explore(3, || {
@@ -133,6 +137,8 @@ fn who_resigns_and_goes_has_not_died() {
 }
 
 /// The same race, by slices and grants on one side, by items on the other; both cross the last slot of the ring.
+///
+/// Allowed: a prefix of each batch. Forbidden: as above; items that are released and come again.
 #[test]
 fn batches_are_behind_the_position_that_names_them() {
     let iterations = explore(3, || {
@@ -161,6 +167,8 @@ fn batches_are_behind_the_position_that_names_them() {
 }
 
 /// The same race, in place on both sides.
+///
+/// Allowed: a prefix of what was committed. Forbidden: a slot that both touch, a value that was not committed.
 #[test]
 fn slices_in_place_are_behind_the_position_that_names_them() {
     let iterations = explore(3, || {

@@ -107,6 +107,8 @@ fn bytes_are_behind_the_position_that_names_them() {
 }
 
 /// The same race, by grants on one side and guards on the other, in place.
+///
+/// Allowed: a prefix of what was committed. Forbidden: a byte that both touch, a byte that was not committed.
 #[test]
 fn bytes_in_place_are_behind_the_position_that_names_them() {
     let iterations = explore(3, || {
