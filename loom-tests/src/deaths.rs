@@ -20,11 +20,15 @@ pub fn is_full() -> bool {
     }
 }
 
-/// As [`model::explore`]: in the long tier with one preemption more. The name of the model and the number of executions
-/// go to the output of the test.
+/// How many preemptions the long tier gives every model at least.
+const FULL: usize = 2;
+
+/// As [`model::explore`]; in the long tier with two preemptions at least. The name of the model and the number of
+/// executions go to the output of the test.
 #[must_use = "a model that explored almost nothing proves nothing: assert a minimum"]
 pub fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) -> usize {
-    let count = model::explore(preemptions + usize::from(is_full()), model);
+    let least = if is_full() { FULL } else { 0 };
+    let count = model::explore(preemptions.max(least), model);
     let thread = std::thread::current();
     eprintln!("{}: {count} executions", thread.name().unwrap_or("a model"));
     count

@@ -4,12 +4,14 @@
 //! RUSTFLAGS="--cfg loom" cargo test --profile loom --target-dir target/loom -p outlive-loom-tests
 //! ```
 //!
-//! With `OUTLIVE_MODELS=full` in the environment every model gets one preemption more, and those that take many minutes
-//! run as well ([`is_full`]): hours. `.ci/run full` does so.
+//! With `OUTLIVE_MODELS=full` in the environment, as in `.ci/run full`, every model gets two preemptions at least, where
+//! the quick tier makes do with one for those that look at many words or die in many places; and where three may meet, three
+//! do ([`is_full`]).
 //!
 //! Without `--cfg loom` there is nothing here. The rules:
 //!
-//! * Two threads with 3 preemptions and 3 operations each; three threads with 2 preemptions and 1 operation each.
+//! * Two threads with 3 preemptions and 3 operations each; three threads with 2 preemptions and 1 operation each; fewer
+//!   preemptions (in the quick tier) where a process dies at every write of something long.
 //! * A model creates its segment inside the closure, and asserts how many executions there were *at least*: one that
 //!   explores a single execution passes, and proves nothing.
 //! * Each thread has an attachment of its own, as each process has: the locks inside of one are none of the model's.
