@@ -90,7 +90,9 @@ fn what_is_listed_was_there() {
         });
         for object in here.objects().unwrap() {
             match (object.name.as_str(), object.kind.as_str(), object.shape) {
-                ("old", "object", 0) => assert_eq!((object.stats, object.payload.as_str()), (None, "AtomicU64")),
+                ("old", "object", 0) => {
+                    assert_eq!((object.stats, object.payload.as_str()), (None, "AtomicU64"))
+                }
                 ("new", "spsc ring", 4) => assert!(object.stats.is_some() && object.payload == "u32"),
                 ("", ..) => {}
                 other => panic!("{other:?}"),

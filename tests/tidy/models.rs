@@ -122,6 +122,10 @@ mod tests {
         let body = "#[test]\nfn t() { let n = explore(3, || {}); assert!(n > 1); }";
         assert_eq!(findings(body).len(), 2);
         assert_eq!(findings(&format!("/// Allowed: a.\n{body}")).len(), 1);
-        assert_eq!(findings(&format!("/// Allowed: a. Forbidden: b.\n\n{body}")).len(), 2, "of something else");
+        assert_eq!(
+            findings(&format!("/// Allowed: a. Forbidden: b.\n\n{body}")).len(),
+            2,
+            "of something else"
+        );
     }
 }
