@@ -6,7 +6,7 @@
 //!
 //! With `OUTLIVE_MODELS=full` in the environment, as in `.ci/run full`, every model gets two preemptions at least, where
 //! the quick tier makes do with one for those that look at many words or die in many places; and where three may meet, three
-//! do ([`is_full`]).
+//! do (`is_full`).
 //!
 //! Without `--cfg loom` there is nothing here. The rules:
 //!
