@@ -12,6 +12,8 @@ mod crashes;
 mod doors;
 #[path = "tidy/floors.rs"]
 mod floors;
+#[path = "tidy/models.rs"]
+mod models;
 #[path = "tidy/orderings.rs"]
 mod orderings;
 #[path = "tidy/proofs.rs"]
@@ -124,6 +126,13 @@ fn every_row_of_a_table_of_crashes_is_held_by_a_test() {
         assert!(count > 20, "{count} tests of the kind {kind}: were they not understood?");
     }
     none(crashes::rule(&library(), &tests));
+}
+
+#[test]
+fn models_say_and_count_what_they_explore() {
+    let models: Vec<File> =
+        files().into_iter().filter(|file| file.path.starts_with("loom-tests/tests/")).collect();
+    none(models.iter().flat_map(|file| models::rule(&Source::new(&file.path, &file.text))));
 }
 
 #[test]

@@ -5,9 +5,9 @@
 use outlive::Segment;
 use outlive::error::{RecvError, SendError};
 use outlive::loom::thread;
-use outlive::model::{explore, life, set_slices};
+use outlive::model::{life, set_slices};
 use outlive::ring::spsc::{Receiver, Ring, Sender};
-use outlive_loom_tests::explore_deaths;
+use outlive_loom_tests::{explore, explore_deaths};
 
 /// Two processes with a ring of one slot.
 fn two() -> (Segment, Segment, Ring<u64>) {

@@ -6,41 +6,54 @@ use std::sync::{Arc, Mutex};
 
 use outlive::error::{RecvError, SendError};
 use outlive::loom::thread;
-use outlive::model::{explore, life};
+use outlive::model::life;
 use outlive::ring::spsc::{Receiver, Ring, Sender};
 use outlive::{Error, Segment, Trusted};
-use outlive_loom_tests::explore_deaths;
+use outlive_loom_tests::{self as fixture, Kind, Pair, explore, explore_deaths};
 
-/// So many processes, with a ring of the first.
-fn processes<const N: usize>(capacity: usize) -> ([Segment; N], Ring<u64>) {
-    let first = Segment::options().rows(u16::try_from(N).unwrap()).heap().unwrap();
-    let ring = Ring::create(&first, "r", capacity).unwrap();
-    let mut first = Some(first);
-    let second = |first: &Segment| first.attach().unwrap();
-    let others: Vec<_> = (1..N).map(|_| second(first.as_ref().unwrap())).collect();
-    let mut all = first.take().into_iter().chain(others);
-    (std::array::from_fn(|_| all.next().unwrap()), ring)
+/// The ring of numbers.
+enum Numbers {}
+
+impl Kind for Numbers {
+    type Ring = Ring<u64>;
+    type Sender = Sender<u64>;
+    type Receiver = Receiver<u64>;
+
+    fn create(segment: &Segment, capacity: usize) -> Result<Ring<u64>, Error> {
+        Ring::create(segment, "r", capacity)
+    }
+
+    fn open(segment: &Segment) -> Result<Ring<u64>, Error> {
+        Ring::open(segment, "r")
+    }
+
+    fn sender(ring: &Ring<u64>) -> Result<Sender<u64>, Error> {
+        ring.try_sender()
+    }
+
+    fn receiver(ring: &Ring<u64>) -> Result<Receiver<u64>, Error> {
+        ring.try_receiver()
+    }
+}
+
+fn pair(capacity: usize) -> Pair<Numbers> {
+    fixture::pair::<Numbers>(capacity)
 }
 
 fn ring_of(segment: &Segment) -> Ring<u64> {
-    Ring::open(segment, "r").unwrap()
-}
-
-/// A sender there and a receiver here.
-fn pair(capacity: usize) -> ([Segment; 2], Ring<u64>, Sender<u64>, Receiver<u64>) {
-    let (segments, ring) = processes::<2>(capacity);
-    let sender = ring_of(&segments[1]).try_sender().unwrap();
-    let receiver = ring.try_receiver().unwrap();
-    (segments, ring, sender, receiver)
+    Numbers::open(segment).unwrap()
 }
 
 /// Everything that is in the ring, from `from` on.
-fn drain(receiver: &mut Receiver<u64>, mut from: u64) -> u64 {
-    while let Ok(n) = receiver.try_recv() {
-        assert_eq!(n, from, "in order, each once");
-        from += 1;
-    }
-    from
+fn drain(receiver: &mut Receiver<u64>, from: u64) -> u64 {
+    fixture::drain(
+        || receiver.try_recv(),
+        from,
+        |n, found| {
+            assert_eq!(found, n, "in order, each once");
+            n + 1
+        },
+    )
 }
 
 /// The race: the sender writes a slot and publishes it, while the receiver looks, reads and frees it for the next lap.
@@ -75,7 +88,9 @@ fn values_are_behind_the_position_that_names_them() {
     assert!(iterations > 600, "{iterations}");
 }
 
-/// Whoever has closed and detached is dead to all others: the receiver must not take the one for the other.
+/// The race: the sender closes and detaches, and is then dead to all others, while the receiver asks after it.
+///
+/// Allowed: empty, then closed. Forbidden: death, for it lived to close.
 #[test]
 fn who_closes_and_goes_has_not_died() {
     let iterations = explore(3, || {
@@ -95,7 +110,9 @@ fn who_closes_and_goes_has_not_died() {
     assert!(iterations > 10, "{iterations}");
 }
 
-/// Whoever has resigned and gone is missed by nobody; nor is who has a successor.
+/// The race: the sender sends, resigns and detaches, while the receiver receives and asks after it.
+///
+/// Allowed: empty, the message, empty again: a role without a holder has no end. Forbidden: death, or the end.
 #[test]
 fn who_resigns_and_goes_has_not_died() {
     let iterations = explore(3, || {
@@ -120,6 +137,8 @@ fn who_resigns_and_goes_has_not_died() {
 }
 
 /// The same race, by slices and grants on one side, by items on the other; both cross the last slot of the ring.
+///
+/// Allowed: a prefix of each batch. Forbidden: as above; items that are released and come again.
 #[test]
 fn batches_are_behind_the_position_that_names_them() {
     let iterations = explore(3, || {
@@ -148,6 +167,8 @@ fn batches_are_behind_the_position_that_names_them() {
 }
 
 /// The same race, in place on both sides.
+///
+/// Allowed: a prefix of what was committed. Forbidden: a slot that both touch, a value that was not committed.
 #[test]
 fn slices_in_place_are_behind_the_position_that_names_them() {
     let iterations = explore(3, || {
@@ -251,7 +272,7 @@ fn a_sender_with_room_is_told_soon() {
 #[test]
 fn a_successor_of_the_sender_carries_on() {
     let deaths = explore_deaths(3, |k| {
-        let ([_here, there], ring) = processes::<2>(2);
+        let ([_here, there], ring) = fixture::ring::<Numbers, 2>(2);
         let mut receiver = ring.try_receiver().unwrap();
         let victim = thread::spawn({
             let there = there.clone();
@@ -302,7 +323,7 @@ fn a_successor_of_the_sender_carries_on() {
 #[test]
 fn a_successor_of_the_receiver_gets_what_is_left() {
     let deaths = explore_deaths(3, |k| {
-        let ([_here, there], ring) = processes::<2>(2);
+        let ([_here, there], ring) = fixture::ring::<Numbers, 2>(2);
         let mut sender = ring.try_sender().unwrap();
         sender.try_send(0).unwrap();
         let consumed = Arc::new(Mutex::new(0)); // what its user knows to be done; not part of the model
@@ -361,7 +382,7 @@ fn die_after_one_message(process: &Segment) {
 #[test]
 fn one_of_two_claimants_gets_the_role() {
     let iterations = explore(2, || {
-        let ([here, there, dead], ring) = processes::<3>(2);
+        let ([here, there, dead], ring) = fixture::ring::<Numbers, 3>(2);
         die_after_one_message(&dead);
         let claimant = thread::spawn({
             let there = there.clone();
@@ -391,7 +412,7 @@ fn one_of_two_claimants_gets_the_role() {
 #[test]
 fn a_sweeper_dies_at_every_write() {
     let deaths = explore_deaths(2, |k| {
-        let ([here, there, dead], ring) = processes::<3>(2);
+        let ([here, there, dead], ring) = fixture::ring::<Numbers, 3>(2);
         die_after_one_message(&dead);
         let mut receiver = ring.try_receiver().unwrap();
         let sweeper = thread::spawn({

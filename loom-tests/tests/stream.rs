@@ -11,29 +11,46 @@ use std::time::Duration;
 
 use outlive::error::{RecvError, SendError};
 use outlive::loom::thread;
-use outlive::model::{explore, life};
+use outlive::model::life;
 use outlive::ring::stream::{Reader, Ring, Writer};
-use outlive::{Segment, Trusted};
-use outlive_loom_tests::explore_deaths;
+use outlive::{Error, Segment, Trusted};
+use outlive_loom_tests::{self as fixture, Kind, Pair, explore, explore_deaths};
 
-/// Two processes, with a ring of the first.
+/// The ring of bytes.
+enum Bytes {}
+
+impl Kind for Bytes {
+    type Ring = Ring;
+    type Sender = Writer;
+    type Receiver = Reader;
+
+    fn create(segment: &Segment, capacity: usize) -> Result<Ring, Error> {
+        Ring::create(segment, "r", capacity)
+    }
+
+    fn open(segment: &Segment) -> Result<Ring, Error> {
+        Ring::open(segment, "r")
+    }
+
+    fn sender(ring: &Ring) -> Result<Writer, Error> {
+        ring.try_writer()
+    }
+
+    fn receiver(ring: &Ring) -> Result<Reader, Error> {
+        ring.try_reader()
+    }
+}
+
 fn processes(capacity: usize) -> ([Segment; 2], Ring) {
-    let first = Segment::options().rows(2).heap().unwrap();
-    let ring = Ring::create(&first, "r", capacity).unwrap();
-    let second = first.attach().unwrap();
-    ([first, second], ring)
+    fixture::ring::<Bytes, 2>(capacity)
+}
+
+fn pair(capacity: usize) -> Pair<Bytes> {
+    fixture::pair::<Bytes>(capacity)
 }
 
 fn ring_of(segment: &Segment) -> Ring {
-    Ring::open(segment, "r").unwrap()
-}
-
-/// A writer there and a reader here.
-fn pair(capacity: usize) -> ([Segment; 2], Ring, Writer, Reader) {
-    let (segments, ring) = processes(capacity);
-    let writer = ring_of(&segments[1]).try_writer().unwrap();
-    let reader = ring.try_reader().unwrap();
-    (segments, ring, writer, reader)
+    Bytes::open(segment).unwrap()
 }
 
 /// The bytes of the stream: each is its position.
@@ -51,12 +68,10 @@ fn follows(from: u64, read: &[u8]) -> u64 {
 }
 
 /// Everything that is in the ring, from `from` on.
-fn drain(reader: &mut Reader, mut from: u64) -> u64 {
+fn drain(reader: &mut Reader, from: u64) -> u64 {
     let mut buffer = [0; 4];
-    while let Ok(n) = reader.try_read(&mut buffer) {
-        from = follows(from, &buffer[..n]);
-    }
-    from
+    let read = || reader.try_read(&mut buffer).map(|n| (n, buffer));
+    fixture::drain(read, from, |from, (n, bytes)| follows(from, &bytes[..n]))
 }
 
 /// The race: the writer copies the parts of two writes and publishes each, across the end of the ring, while the reader
@@ -92,6 +107,8 @@ fn bytes_are_behind_the_position_that_names_them() {
 }
 
 /// The same race, by grants on one side and guards on the other, in place.
+///
+/// Allowed: a prefix of what was committed. Forbidden: a byte that both touch, a byte that was not committed.
 #[test]
 fn bytes_in_place_are_behind_the_position_that_names_them() {
     let iterations = explore(3, || {

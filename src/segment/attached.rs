@@ -367,6 +367,9 @@ pub(super) fn claim_on_heap(region: &Region, plan: &Plan) -> Result<Option<(Owne
         let mine = State::new(state.generation().wrapping_add(1), Phase::Active);
         let claim = place.state.compare_exchange(state.0, mine.0, Ordering::AcqRel, Ordering::Relaxed); // [A1]
         if claim.is_ok() {
+            if let Some(deaths) = region.deaths() {
+                deaths.settle(row, mine.generation());
+            }
             place.introduce(&me, os::clock::realtime_ns(), 0);
             next_row(region, row)?;
             return Ok(Some((Owner::new(row, mine.generation()), mine.generation())));

@@ -146,3 +146,54 @@ mod tests {
         assert_eq!(State(3).phase(), None);
     }
 }
+
+#[cfg(all(test, loom))]
+mod models {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::explore;
+
+    fn tenant(generation: u32) -> Identity {
+        let n = u64::from(generation);
+        Identity { pid: generation, pid_ns: n, time_ns: n, start_time: n, pidfs_ino: n, uid: generation }
+    }
+
+    fn change(row: &Row, old: State, new: State) {
+        let order = Ordering::AcqRel; // as [A1]
+        row.state.compare_exchange(old.0, new.0, order, Ordering::Relaxed).unwrap();
+    }
+
+    /// The race: a row gets its next tenant, who introduces itself, while somebody reads who the tenant is.
+    ///
+    /// Allowed: the one or the other, or that it is changing. Forbidden: a mixture of both, or a tenant with the other's
+    /// identity.
+    #[test]
+    fn an_identity_is_one_tenant_s() {
+        let iterations = explore(3, || {
+            let row = Arc::new(Row::default());
+            let [first, second] = [1, 2].map(|generation| State::new(generation, Phase::Active));
+            row.introduce(&tenant(1), 1, 0);
+            change(&row, State(0), first);
+            let next = crate::loom::thread::spawn({
+                let row = Arc::clone(&row);
+                move || {
+                    let free = first.with(Phase::Free);
+                    change(&row, first, free);
+                    row.introduce(&tenant(2), 2, 0);
+                    change(&row, free, second);
+                }
+            });
+            let state = row.state();
+            let (them, since) = (row.identity(), row.since());
+            fence(Ordering::Acquire); // as [A6]
+            let again = row.state.load(Ordering::Relaxed); // as [A7]
+            if state.phase() == Some(Phase::Active) && again == state.0 {
+                let n = state.generation();
+                assert_eq!((them, since), (tenant(n), n.into()));
+            }
+            next.join().unwrap();
+        });
+        assert!(iterations > 100, "{iterations}");
+    }
+}

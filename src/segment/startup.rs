@@ -187,6 +187,7 @@ pub(super) fn create_heap(options: &Options) -> Result<Arc<Attached>> {
     }
     let (plan, size) = plan(options)?;
     let size = if FATTER != 0 { plan.data_at + size * FATTER } else { size };
+    let plan = Plan { size, ..plan };
     let region = Region::heap(size, plan.rows)?;
     plan.build(&region, [0; 2], os::process::random())?;
     join_heap(Arc::new(region), plan)

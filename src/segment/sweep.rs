@@ -89,9 +89,9 @@ pub(super) fn sweep(attached: &Attached) -> Result<Swept> {
         }
         let dead = state.with(Phase::Dead);
         let place = attached.row(row)?;
-        let is_dead = state == dead && place.state() == state
-            || place.state.compare_exchange(state.0, dead.0, Ordering::AcqRel, Ordering::Relaxed).is_ok(); // [A1]
-        if is_dead {
+        // By a write also where it is Dead already: the byte came from somebody who may have freed the row since our look.
+        if place.state.compare_exchange(state.0, dead.0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            // [A1]
             owners.insert(row, Owner::new(row, state.generation()));
             ours.push((row, dead));
         }

@@ -165,14 +165,18 @@ impl Track {
     pub(super) fn mark(&self, position: u64, count: u64) {
         let mark = &self.marks[usize::from(count & 1 != 0)];
         mark.position.store(position, Ordering::Relaxed); // [R6]
-        mark.count.store(count, Ordering::Relaxed); // [R6]
+        mark.count.store(count, Ordering::Release); // [R7]
     }
 
     /// The count that belongs to `position`, if one was noted.
     pub(in crate::ring) fn count_at(&self, position: u64) -> Option<u64> {
         self.marks.iter().find_map(|mark| {
-            let is_it = mark.position.load(Ordering::Relaxed) == position; // [R6]
-            is_it.then(|| mark.count.load(Ordering::Relaxed)) // [R6]
+            let is_it = || mark.position.load(Ordering::Relaxed) == position; // [R6]
+            if !is_it() {
+                return None;
+            }
+            let count = mark.count.load(Ordering::Acquire); // [R7]
+            is_it().then_some(count) // else the mark was another one's before its count was read
         })
     }
 

@@ -54,7 +54,11 @@
 //! | R3  | read the peer's position         | Acquire          | R2     | see R2                                                 |
 //! | R4  | read own position at take-over   | Acquire          | R2     | the last holder's. Its role, or its death, orders it already: this is for readers |
 //! | R5  | look whether the peer has moved  | Relaxed          | -      | a hint: R3 follows                                     |
-//! | R6  | marks                            | Relaxed          | R2, R4 | ordered by the position that they belong to            |
+//! | R6  | positions of marks               | Relaxed          | R2, R4, R7 | ordered by the position that they belong to; for who only looks, by the count |
+//! | R7  | counts of marks                  | Release, Acquire | R7     | who only looks, and reads a newer count, finds the mark's position changed, and what was received was sent |
+//!
+//! R2, R3 and R7 made Relaxed fail in `loom-tests` (`spsc`, `looks`). R4, and R3 at a take-over, fail in none: see R4; what a
+//! take-over reads of its peer is only compared, and read again before it is used.
 //!
 //! Between R2 and the look for sleepers, and between announcing a sleeper and R3, lie the eventcount's barriers. Roles
 //! have a table of their own, in `lease`.

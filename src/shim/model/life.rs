@@ -45,6 +45,16 @@ impl Registry {
         self.row(row).is_some_and(|killed| killed.load(Ordering::Acquire) > u64::from(generation)) // [D2]
     }
 
+    /// The process of this thread has just become `generation` of `row`, with which it dies.
+    pub(crate) fn settle(&self, row: u32, generation: u32) {
+        FATE.with(|fate| {
+            if let Fate::Mortal { registry, tenancies, .. } = &mut *fate.borrow_mut() {
+                debug_assert!(core::ptr::eq(self, &**registry), "a mortal has one segment");
+                tenancies.push((row, generation));
+            }
+        });
+    }
+
     fn row(&self, row: u32) -> Option<&AtomicU64> {
         self.killed.get(usize::try_from(row).ok()?)
     }
@@ -57,8 +67,8 @@ struct Killed;
 enum Fate {
     /// Nobody plans its death.
     Immortal,
-    /// It dies when `left` more writes are done.
-    Mortal { left: u32, registry: Arc<Registry>, row: u32, generation: u32 },
+    /// It dies when `left` more writes are done, and with it all its attachments: rows and generations.
+    Mortal { left: u32, registry: Arc<Registry>, tenancies: Vec<(u32, u32)> },
     /// It died; `steps` is how often its code has asked since.
     Ghost { steps: u32 },
 }
@@ -115,8 +125,10 @@ pub(super) fn may_write() -> bool {
             Fate::Immortal | Fate::Ghost { .. } => None,
         }
     });
-    if let Ok(Some(Fate::Mortal { registry, row, generation, .. })) = dead {
-        registry.kill(row, generation);
+    if let Ok(Some(Fate::Mortal { registry, tenancies, .. })) = dead {
+        for (row, generation) in tenancies {
+            registry.kill(row, generation);
+        }
         drop(registry);
         resume_unwind(Box::new(Killed)); // no hook, no message
     }
@@ -136,7 +148,8 @@ pub(crate) fn mortal_as<R>(
     body: impl FnOnce() -> R,
 ) -> Option<R> {
     MORTALS.set(MORTALS.get() + 1);
-    let before = FATE.with(|fate| fate.replace(Fate::Mortal { left: k, registry, row, generation }));
+    let tenancies = vec![(row, generation)];
+    let before = FATE.with(|fate| fate.replace(Fate::Mortal { left: k, registry, tenancies }));
     let mut result = catch_unwind(AssertUnwindSafe(body)).map(Some);
     if let (true, Ok(value)) = (is_ghost(), &mut result) {
         drop(value.take()); // it caught its own death; what it returns goes with it
@@ -185,6 +198,25 @@ mod tests {
             });
             assert_eq!(iterations, 1);
         }
+    }
+
+    #[test]
+    fn it_dies_with_all_its_attachments() {
+        let iterations = explore(2, || {
+            let registry = Arc::new(Registry::new(4));
+            let word = AtomicU64::new(0);
+            let out = mortal_as(Arc::clone(&registry), 1, 0, 1, || {
+                registry.settle(2, 7);
+                word.store(1, Ordering::Relaxed); // one thread
+                registry.settle(3, 0);
+                word.store(2, Ordering::Relaxed); // never
+                registry.settle(0, 0);
+            });
+            assert!(out.is_none());
+            assert_eq!([0, 1, 2, 3].map(|row| registry.is_dead(row, 0)), [false, true, true, true]);
+            registry.settle(0, 0); // the living settle, too
+        });
+        assert_eq!(iterations, 1);
     }
 
     #[test]

@@ -33,6 +33,10 @@ impl Registry {
         self.row(row).is_some_and(|killed| killed.load(Ordering::Acquire) > u64::from(generation)) // [D2]
     }
 
+    /// Of use to models only, whose processes die with all their attachments.
+    #[expect(clippy::unused_self, reason = "a model's registry is another one")]
+    pub(crate) fn settle(&self, _row: u32, _generation: u32) {}
+
     fn row(&self, row: u32) -> Option<&AtomicU64> {
         self.killed.get(usize::try_from(row).ok()?)
     }
