@@ -51,10 +51,10 @@ fn whoever_sleeps_is_woken() {
 
 /// The race: the receiver goes to sleep while the sender closes.
 ///
-/// Allowed: it is told. Forbidden: a sleep without end; a message lost over it.
-///
 /// Four preemptions, since one story takes as many: the receiver announces itself again while the sender clears W; the alarm
 /// finds no W; the receiver falls asleep before it is over.
+///
+/// Allowed: it is told. Forbidden: a sleep without end; a message lost over it.
 #[test]
 fn a_sleeping_receiver_is_told_that_the_sender_closes() {
     let iterations = explore(4, || {

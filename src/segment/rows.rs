@@ -175,7 +175,7 @@ mod models {
             let [first, second] = [1, 2].map(|generation| State::new(generation, Phase::Active));
             row.introduce(&tenant(1), 1, 0);
             change(&row, State(0), first);
-            let next = crate::loom::thread::spawn({
+            let next = loom::thread::spawn({
                 let row = Arc::clone(&row);
                 move || {
                     let free = first.with(Phase::Free);
