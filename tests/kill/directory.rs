@@ -5,13 +5,7 @@ use outlive::object::Object;
 use outlive::ptr::{AtomicOffset, Offset};
 use outlive::ring::{records, spsc, stream};
 use outlive::{Checked, Segment};
-
-use super::case::{Case, INSIDE};
-use super::common::process::{fork, leave};
-use super::judge::Survivor;
-use super::peers::{Peer, keep};
-use super::step::{forget, step};
-use super::world::World;
+use outlive_kill::{Case, INSIDE, Peer, Survivor, World, forget, keep, step};
 
 type Words = Object<[AtomicU64; 4]>;
 
@@ -40,15 +34,12 @@ fn one_removed(world: &World) {
 /// The entry of a dead creator, and what the dead have open.
 fn of_the_dead(world: &World) {
     one(world);
-    let Some(dead) = fork() else {
-        leave(|| {
-            let segment = world.attach();
-            forget((Words::open(&segment, "a").unwrap(), create(&segment, "b")));
-            segment.remove("b").unwrap();
-            forget(segment);
-        })
-    };
-    dead.succeeds();
+    dies(|| {
+        let segment = world.attach();
+        forget((Words::open(&segment, "a").unwrap(), create(&segment, "b")));
+        segment.remove("b").unwrap();
+        forget(segment);
+    });
 }
 
 /// What there is. All of it is complete, and nobody has it open.

@@ -7,13 +7,9 @@ use std::io::Write;
 use outlive::error::RecvError;
 use outlive::ring::records::{Receiver, Ring, Sender};
 use outlive::{Checked, Trusted};
+use outlive_kill::{Case, INSIDE, Peer, Shape, Survivor, World, dies, forget, keep, step, step_unwinding};
 
-use super::case::{Case, INSIDE};
-use super::common::process::{fork, leave};
-use super::judge::{Survivor, told};
-use super::peers::{Peer, keep};
-use super::step::{forget, step, stepped_while_panicking};
-use super::world::{Shape, World};
+use super::told::told;
 
 /// Too small to be mirrored.
 const PLAIN: usize = 64;
@@ -90,8 +86,7 @@ fn mirrored_with_one(world: &World) {
 
 fn of_the_dead(world: &World) {
     both(world);
-    let Some(dead) = fork() else { leave(|| forget((sender(world), receiver(world)))) };
-    dead.succeeds();
+    dies(|| forget((sender(world), receiver(world))));
 }
 
 fn drained(receiver: &mut Receiver) -> String {
@@ -135,7 +130,7 @@ fn seen(survivor: &Survivor<'_>) -> String {
 
 /// What the roles say.
 fn roles(survivor: &Survivor<'_>) -> String {
-    let roles = told(Ring::<Checked>::open(survivor, "r").unwrap().stats());
+    let roles = told(survivor, Ring::<Checked>::open(survivor, "r").unwrap().stats());
     seen(survivor);
     roles
 }
@@ -436,7 +431,7 @@ pub(crate) const CASES: &[Case] = &[
         covers: &["records::Receiver::drop"],
         given: full,
         peers: &[SENDER],
-        victim: |world| stepped_while_panicking(receiver(world)),
+        victim: |world| step_unwinding(receiver(world)),
         seen: roles,
         outcomes: &["died died (2, 2)"],
         ..INSIDE

@@ -7,13 +7,7 @@ use outlive::atomic::{AtomicU64, Ordering};
 use outlive::object::Object;
 use outlive::ring::spsc::Ring;
 use outlive::segment::Options;
-
-use super::case::{Case, INSIDE, NAMED};
-use super::common::process::{fork, leave};
-use super::judge::Survivor;
-use super::peers::{Peer, keep};
-use super::step::{forget, step};
-use super::world::{Shape, World};
+use outlive_kill::{Case, INSIDE, NAMED, Peer, Shape, Survivor, World, dies, forget, keep, step};
 
 /// As all segments of these cases are.
 fn options() -> Options {
@@ -44,19 +38,18 @@ fn two_dead(world: &World) {
         forget(segment);
     };
     for what in [&holds_roles as &dyn Fn(), &holds_an_object] {
-        let Some(dead) = fork() else { leave(what) };
-        dead.succeeds();
+        dies(what);
     }
 }
 
 /// How many dead there are.
 fn dead(survivor: &Survivor<'_>) -> String {
-    survivor.dead.to_string()
+    survivor.dead().to_string()
 }
 
 /// Whether there is a segment; if there is, it is complete.
 fn there(survivor: &Survivor<'_>) -> String {
-    let Some(segment) = &survivor.segment else { return "none".to_owned() };
+    let Some(segment) = survivor.segment() else { return "none".to_owned() };
     assert_eq!(object(segment).load(Ordering::SeqCst), 7);
     assert_eq!(segment.size(), NAMED.shape.size as u64);
     "there".to_owned()

@@ -5,13 +5,9 @@ use core::time::Duration;
 use outlive::Trusted;
 use outlive::error::RecvError;
 use outlive::ring::spsc::{Receiver, Ring, Sender};
+use outlive_kill::{Case, INSIDE, Peer, Survivor, World, dies, forget, keep, step, step_unwinding};
 
-use super::case::{Case, INSIDE};
-use super::common::process::{fork, leave};
-use super::judge::{Survivor, told};
-use super::peers::{Peer, keep};
-use super::step::{forget, step, stepped_while_panicking};
-use super::world::World;
+use super::told::told;
 
 /// Two words that belong together: half a message is seen.
 type Message = [u64; 2];
@@ -87,7 +83,7 @@ fn seen(survivor: &Survivor<'_>) -> String {
 
 /// What the roles say.
 fn roles(survivor: &Survivor<'_>) -> String {
-    let roles = told(Ring::<Message>::open(survivor, "r").unwrap().stats());
+    let roles = told(survivor, Ring::<Message>::open(survivor, "r").unwrap().stats());
     seen(survivor);
     roles
 }
@@ -114,8 +110,7 @@ const HOLDS_RECEIVER: Peer = Peer::Keeps(|world| keep(receiver(world)));
 /// As [`given`], and a process with both roles has died.
 fn of_the_dead(world: &World) {
     given::<1>(world);
-    let Some(dead) = fork() else { leave(|| forget((sender(world), receiver(world)))) };
-    dead.succeeds();
+    dies(|| forget((sender(world), receiver(world))));
 }
 
 /// As [`given`], and both roles are closed.
@@ -466,7 +461,7 @@ pub(crate) const CASES: &[Case] = &[
         covers: &["spsc::Sender::drop"],
         given: given::<0>,
         peers: &[RECEIVER],
-        victim: |world| stepped_while_panicking(sender(world)),
+        victim: |world| step_unwinding(sender(world)),
         seen: roles,
         outcomes: &["died died (2, 2)"],
         ..INSIDE

@@ -10,13 +10,9 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use outlive::error::RecvError;
 use outlive::ring::stream::{Reader, Ring, Writer};
 use outlive::{Checked, Trusted};
+use outlive_kill::{Case, INSIDE, Peer, Shape, Survivor, World, dies, forget, keep, step, step_unwinding};
 
-use super::case::{Case, INSIDE};
-use super::common::process::{fork, leave};
-use super::judge::{Survivor, told};
-use super::peers::{Peer, keep};
-use super::step::{forget, step, stepped_while_panicking};
-use super::world::{Shape, World};
+use super::told::told;
 
 const CAPACITY: usize = 16;
 const LONGER: Duration = Duration::from_millis(600);
@@ -62,8 +58,7 @@ fn full(world: &World) {
 
 fn of_the_dead(world: &World) {
     in_a_row(world);
-    let Some(dead) = fork() else { leave(|| forget((writer(world), reader(world)))) };
-    dead.succeeds();
+    dies(|| forget((writer(world), reader(world))));
 }
 
 fn drained(reader: &mut Reader) -> Vec<u8> {
@@ -99,7 +94,7 @@ fn seen(survivor: &Survivor<'_>) -> String {
 
 /// What the roles say.
 fn roles(survivor: &Survivor<'_>) -> String {
-    let roles = told(Ring::<Checked>::open(survivor, "r").unwrap().stats());
+    let roles = told(survivor, Ring::<Checked>::open(survivor, "r").unwrap().stats());
     seen(survivor);
     roles
 }
@@ -419,7 +414,7 @@ pub(crate) const CASES: &[Case] = &[
         covers: &["stream::Writer::drop"],
         given: empty,
         peers: &[READER],
-        victim: |world| stepped_while_panicking(writer(world)),
+        victim: |world| step_unwinding(writer(world)),
         seen: roles,
         outcomes: &["died died (2, 2)"],
         ..INSIDE
