@@ -162,7 +162,7 @@ impl Run<'_> {
         }
         let world = World::in_state(self.case.shape, &changes[n].state);
         let mut recoverer = Stepped::start(|| {
-            let segment = world.attach();
+            let Some(segment) = world.find() else { return step(|| ()) };
             step(|| {
                 forget(segment.sweep().expect("whoever comes can sweep"));
                 (self.case.recover)(&segment);

@@ -211,9 +211,10 @@ const PLANTED: &[(Case, &str)] = &[
             name: "a name left behind",
             victim: |world| {
                 let name = world.address().to_string();
+                let options = Segment::options().size(NAMED.shape.size).rows(NAMED.shape.rows);
                 step(|| {
-                    forget(Segment::create(format!("{name}2").as_str(), 1 << 14).unwrap());
-                    forget(Segment::create(name.as_str(), 1 << 14).unwrap());
+                    forget(options.create(format!("{name}2").as_str()).unwrap());
+                    forget(options.create(name.as_str()).unwrap());
                 });
             },
             seen: |survivor| survivor.segment().is_some().to_string(),
@@ -251,8 +252,8 @@ fn main() -> ExitCode {
     let tier = Tier { patience: Duration::from_secs(2), ..Tier::default() };
     let Report { counts, failures } = RIGHT.explore(tier);
     assert_eq!(failures, [""; 0], "nothing was planted");
-    // The posting; in the recoverer: what will be, what is, posted no more, done; the first of each level counts once.
-    assert_eq!((counts.states, counts.doubles, counts.reals), (2, 4, 2), "{counts:?}");
+    // Before and after the posting; and in its recoverer, beside what the sweep does: what will be, what is, posted no more.
+    assert!((counts.states, counts.reals) == (2, 2) && counts.doubles > 3, "{counts:?}");
     assert!(counts.steps > 100 && counts.recoveries == 2 * 2 + counts.doubles, "{counts:?}");
 
     let mut missed = 0;
