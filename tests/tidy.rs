@@ -22,8 +22,8 @@ mod text;
 use source::Source;
 
 /// Where text of ours lies. A published package has fewer of them.
-const FOLDERS: [&str; 9] =
-    ["src", "tests", "loom-tests", "benches", "fuzz", "outlive-derive", "examples", ".ci", "guide"];
+const FOLDERS: [&str; 10] =
+    ["src", "tests", "kill", "drivers", "loom-tests", "benches", "fuzz", "outlive-derive", "examples", ".ci"];
 
 /// A file of the tree: path relative to the repository, and text.
 struct File {

@@ -12,7 +12,7 @@
 use outlive::atomic::{AtomicU64, Ordering, fence};
 use outlive::object::Object;
 use outlive::ring::spsc::{Ring, Sender};
-use outlive::{Error, Owner, Segment};
+use outlive::{Owner, Segment};
 
 /// Who publishes (a stamp, or 0), how often was published, and two values of two words each.
 pub type Words = Object<[AtomicU64; 6]>;
@@ -133,8 +133,8 @@ impl Drop for Publisher {
             bell.resign();
         }
         let stamp = u64::from(self.latest.segment.owner().bits());
-        let free =
-            self.latest.words[PUBLISHER].compare_exchange(stamp, 0, Ordering::Release, Ordering::Relaxed);
-        drop(free); // refused: we count as dead, and somebody has taken over
+        let mine = &self.latest.words[PUBLISHER];
+        // Refused: we count as dead, and somebody has taken over.
+        let _ = mine.compare_exchange(stamp, 0, Ordering::Release, Ordering::Relaxed);
     }
 }
