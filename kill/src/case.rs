@@ -137,7 +137,7 @@ impl Case {
     /// # Panics
     /// If this process has more threads; on processors other than x86-64.
     pub fn explore(&self, tier: Tier) -> Report {
-        assert!(machine::SUPPORTED, "kills at every instruction need x86-64");
+        assert!(machine::is_supported(), "kills at every instruction need x86-64");
         let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
         assert_eq!(threads, 1, "this process forks: no other threads (`harness = false` in Cargo.toml)");
         alarm::set(PATIENCE);

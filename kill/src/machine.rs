@@ -10,7 +10,9 @@ mod this {
     use nix::sys::ptrace;
     use nix::unistd::Pid;
 
-    pub(crate) const SUPPORTED: bool = true;
+    pub(crate) fn is_supported() -> bool {
+        true
+    }
 
     /// What `pause` asks the kernel for.
     pub(crate) const PAUSE: libc::c_long = libc::SYS_pause;
@@ -65,7 +67,10 @@ mod this {
     use nix::libc;
     use nix::unistd::Pid;
 
-    pub(crate) const SUPPORTED: bool = false;
+    pub(crate) fn is_supported() -> bool {
+        false
+    }
+
     pub(crate) const PAUSE: libc::c_long = libc::SYS_ppoll;
 
     pub(crate) fn begin() {}

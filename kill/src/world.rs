@@ -97,7 +97,8 @@ impl World {
     pub fn open(&self) -> Result<Segment> {
         match &self.0 {
             Place::Memory(file) => {
-                let fd = file.as_fd().try_clone_to_owned().expect("one more descriptor");
+                let fd = file.as_fd().try_clone_to_owned();
+                let fd = fd.map_err(|source| Error::Os { call: "dup", source })?;
                 Segment::options().from_fd(fd)
             }
             Place::Named(name) => Segment::open(name.0.as_str()),

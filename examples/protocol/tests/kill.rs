@@ -114,7 +114,9 @@ const CASES: &[Case] = &[
 ];
 
 fn store(words: &Words, values: [(usize, u64); 3]) {
-    values.iter().for_each(|&(word, value)| words[word].store(value, Ordering::SeqCst));
+    for (word, value) in values {
+        words[word].store(value, Ordering::SeqCst);
+    }
 }
 
 /// Bugs, and what has to be said about each.

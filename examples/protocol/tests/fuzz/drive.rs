@@ -35,23 +35,23 @@ pub(crate) fn drive(input: &[u8], claim: Claim) {
     let mut bell = latest.bell().try_receiver().unwrap();
     let mut actors = [(); 3].map(|()| Actor::new(&segment));
     let mut dead = Vec::new(); // what they have stays as it is until the end
-    let mut published = 0;
+    let mut count = 0;
     let mut unheard = false;
     for operation in input {
-        let publishes = actors.iter().any(|actor| actor.publisher.is_some());
+        let taken = actors.iter().any(|actor| actor.publisher.is_some());
         let actor = &mut actors[usize::from(operation / 8 % 3)];
         match operation % 8 {
             0 | 1 => match claim(&actor.latest).unwrap() {
                 Some(publisher) => {
-                    assert!(!publishes, "two publishers");
+                    assert!(!taken, "two publishers");
                     actor.publisher = Some(publisher);
                 }
-                None => assert!(publishes, "nobody alive publishes, and nobody may"),
+                None => assert!(taken, "nobody alive publishes, and nobody may"),
             },
             2 | 3 => {
                 if let Some(publisher) = &mut actor.publisher {
-                    published += 1;
-                    publisher.publish(value(published));
+                    count += 1;
+                    publisher.publish(value(count));
                     unheard = true;
                 }
             }
@@ -65,12 +65,12 @@ pub(crate) fn drive(input: &[u8], claim: Claim) {
             }
             _ => {
                 let heard: Vec<u64> = std::iter::from_fn(|| bell.try_recv().ok()).collect();
-                assert!(heard.iter().all(|&heard| heard <= published), "{heard:?} of {published}");
+                assert!(heard.iter().all(|&heard| heard <= count), "{heard:?} of {count}");
                 assert!(!unheard || !heard.is_empty(), "a value without a bell");
                 unheard = false;
             }
         }
-        let expected = if published == 0 { (0, [0; 2]) } else { (published, value(published)) };
+        let expected = if count == 0 { (0, [0; 2]) } else { (count, value(count)) };
         assert_eq!(latest.read(), expected);
     }
 }
