@@ -98,7 +98,7 @@
 //!   that the [`Shape`] says, from the beginning to the end.
 //! * Peers are dead in the copies, and those that keep something are ended before the survivors come in level 3: what the living
 //!   hold meanwhile is not looked at.
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", not(loom)))]
 
 mod case;
 mod judge;
