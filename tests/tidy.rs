@@ -26,9 +26,10 @@ mod text;
 use source::Source;
 
 /// Where text of ours lies. A published package has fewer of them.
-const FOLDERS: [&str; 11] = [
+const FOLDERS: [&str; 12] = [
     "src",
     "tests",
+    "kill",
     "loom-tests",
     "models",
     "benches",

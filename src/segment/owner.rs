@@ -10,7 +10,8 @@ use core::fmt;
 /// let segment = outlive::Segment::heap(1 << 16)?;
 /// let other = segment.attach()?;
 /// assert_ne!(segment.owner(), other.owner());
-/// assert!(!segment.is_dead(other.owner()));
+/// let word = u64::from(other.owner().bits()); // in a word of yours
+/// assert!(!segment.is_dead(outlive::Owner::from_bits(word as u32).unwrap()));
 /// # Ok::<(), outlive::Error>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,13 +33,14 @@ impl Owner {
         Self(row << Self::GENERATION_BITS | generation & Self::GENERATION_MASK)
     }
 
-    /// The stamp: 24 bits, never 0.
-    pub(crate) fn bits(self) -> u32 {
+    /// The stamp, to be put into a word of one's own: 24 bits, never 0.
+    pub fn bits(self) -> u32 {
         self.0
     }
 
-    /// The owner of a stamp, if it has one. Whether such a row exists is another question.
-    pub(crate) fn from_bits(bits: u32) -> Option<Self> {
+    /// The owner whose stamp is in the low 24 bits of a word; `None` if they are 0: nobody. Whether a segment has such a row
+    /// is another question, which [`Segment::is_dead`](crate::Segment::is_dead) answers.
+    pub fn from_bits(bits: u32) -> Option<Self> {
         let bits = bits & ((1 << Self::BITS) - 1);
         (bits != 0).then_some(Self(bits))
     }

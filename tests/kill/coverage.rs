@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::case::Case;
+use outlive_kill::Case;
+
 use super::source::{Source, Token};
 
 /// `module::Type::method: why`, one a line.
@@ -16,7 +17,7 @@ const PUBLIC: [&str; 6] = ["object", "payload", "ptr", "ring", "segment", "trust
 const TRAITS: [&str; 3] = ["Read", "Write", "BufRead"];
 
 /// What is wrong, one a line.
-pub(crate) fn findings(cases: &[&Case]) -> Vec<String> {
+pub(crate) fn findings(cases: &[Case]) -> Vec<String> {
     let methods = methods(Path::new(env!("CARGO_MANIFEST_DIR")));
     assert!(methods.len() > 100, "the methods were not found: {methods:?}");
     let covered: BTreeSet<&str> = cases.iter().flat_map(|case| case.covers).copied().collect();

@@ -3,7 +3,6 @@
 //! The process itself says where the operation begins and ends, by calling two functions of one instruction each: the
 //! first stops it, and the second is never executed, for the tracer knows its address, which is the same in both.
 
-use core::arch::global_asm;
 use core::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -12,41 +11,13 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::common::process::{Forked, fork, leave};
+use crate::machine::{begin, end, end_address, next_of};
+use crate::process::{Forked, fork, leave};
 
-global_asm!(
-    ".text",
-    ".globl outlive_kill_begin",
-    "outlive_kill_begin:",
-    "int3",
-    "ret",
-    ".globl outlive_kill_end",
-    "outlive_kill_end:",
-    "int3",
-    "ret",
-);
-
-unsafe extern "C" {
-    fn outlive_kill_begin();
-    fn outlive_kill_end();
-}
-
-/// From here on, instruction by instruction.
-#[inline(never)]
-pub(crate) fn begin() {
-    // SAFETY: a trap, which the tracer takes, and a return.
-    unsafe { outlive_kill_begin() }
-}
-
-/// This far. Does not return.
-#[inline(never)]
-pub(crate) fn end() {
-    // SAFETY: the tracer knows this place, and ends the process before it is executed.
-    unsafe { outlive_kill_end() }
-}
-
-/// The operation that is stepped: in a victim once, after whatever prepares it.
-pub(crate) fn step<R>(operation: impl FnOnce() -> R) -> R {
+/// The operation that is stepped: in a [victim](crate::Case::victim), once, after whatever prepares it.
+///
+/// Its process is killed at the latest when the operation returns; what the operation returned it then still has.
+pub fn step<R>(operation: impl FnOnce() -> R) -> R {
     begin();
     let result = operation();
     end();
@@ -54,12 +25,12 @@ pub(crate) fn step<R>(operation: impl FnOnce() -> R) -> R {
 }
 
 /// Keeps it until the end of the process: nobody lets go of it.
-pub(crate) fn forget<T>(kept: T) {
+pub fn forget<T>(kept: T) {
     let _ = ManuallyDrop::new(kept);
 }
 
-/// The drop of `end`, as unwinding does it.
-pub(crate) fn stepped_while_panicking<T>(end: T) {
+/// In a victim, instead of [`step`]: the operation is the drop of `dropped`, as unwinding does it.
+pub fn step_unwinding<T>(dropped: T) {
     struct Now(fn());
     impl Drop for Now {
         fn drop(&mut self) {
@@ -67,8 +38,8 @@ pub(crate) fn stepped_while_panicking<T>(end: T) {
         }
     }
     let unwinding = move || {
-        let _last = Now(self::end);
-        let _dropped = end;
+        let _last = Now(end);
+        let _dropped = dropped;
         let _first = Now(begin);
         resume_unwind(Box::new(()))
     };
@@ -91,17 +62,16 @@ impl Stepped {
     /// Forks a process for `work`, which prepares itself at full speed, and stops where its operation begins.
     pub(crate) fn start(work: impl FnOnce()) -> Result<Self, Refused> {
         let Some(process) = fork() else {
-            panic_tersely();
-            ptrace::traceme().expect("these tests trace their children: ptrace must be allowed");
+            ptrace::traceme().expect("ptrace must be allowed here");
             leave(work)
         };
         let pid = process.pid();
-        let status = waitpid(pid, None).map_err(|e| e.to_string())?;
+        let status = waitpid(pid, None).map_err(told)?;
         if status != WaitStatus::Stopped(pid, Signal::SIGTRAP) {
             return Err(format!("the victim did not come to its operation: {status:?}"));
         }
-        ptrace::setoptions(pid, ptrace::Options::PTRACE_O_EXITKILL).map_err(|e| e.to_string())?;
-        let next = next_of(pid)?;
+        ptrace::setoptions(pid, ptrace::Options::PTRACE_O_EXITKILL).map_err(told)?;
+        let next = next_of(pid).map_err(told)?;
         Ok(Self { process, pid, next, steps: 0 })
     }
 
@@ -111,15 +81,13 @@ impl Stepped {
             return Ok(None);
         }
         let executed = self.next;
-        ptrace::step(self.pid, None).map_err(|e| e.to_string())?;
-        let status = waitpid(self.pid, None).map_err(|e| e.to_string())?;
+        ptrace::step(self.pid, None).map_err(told)?;
+        let status = waitpid(self.pid, None).map_err(told)?;
         if status != WaitStatus::Stopped(self.pid, Signal::SIGTRAP) {
-            return Err(format!(
-                "the victim came to an end of its own after {} steps: {status:?}",
-                self.steps
-            ));
+            let steps = self.steps;
+            return Err(format!("the victim came to an end of its own after {steps} steps: {status:?}"));
         }
-        self.next = next_of(self.pid)?;
+        self.next = next_of(self.pid).map_err(told)?;
         self.steps += 1;
         Ok(Some(executed))
     }
@@ -135,20 +103,6 @@ impl Stepped {
     }
 }
 
-fn next_of(pid: Pid) -> Result<u64, Refused> {
-    ptrace::getregs(pid).map(|registers| registers.rip).map_err(|e| e.to_string())
-}
-
-/// A backtrace, step by step, would never come to an end.
-fn panic_tersely() {
-    std::panic::set_hook(Box::new(|what| {
-        use std::io::Write;
-        let _ = writeln!(std::io::stderr(), "a victim: {what}");
-        std::process::abort()
-    }));
-}
-
-fn end_address() -> u64 {
-    let place: unsafe extern "C" fn() = outlive_kill_end;
-    (place as *const ()).addr() as u64
+fn told(why: nix::errno::Errno) -> Refused {
+    format!("it cannot be traced: {why}")
 }

@@ -1,92 +1,22 @@
-//! One operation under test, and its three levels: killed after every instruction, its recoverer killed as well, and
-//! killed in earnest.
+//! The three levels: killed after every instruction, its recoverer killed as well, and killed in earnest.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::judge::{Survivor, judge};
-use super::location;
-use super::peers::{Peer, Peers};
-use super::step::{Refused, Stepped, forget, step};
-use super::world::{Shape, State, World};
+use memmap2::Mmap;
 
-/// An operation, and what may be left of it.
-pub(crate) struct Case {
-    pub(crate) name: &'static str,
-    /// The public functions whose every instruction this is about: `module::Type::function`.
-    pub(crate) covers: &'static [&'static str],
-    pub(crate) shape: Shape,
-    /// Builds what the operation works on. Whatever this process keeps open of it counts as dead later.
-    pub(crate) given: fn(&World),
-    /// Other processes, in the middle of something.
-    pub(crate) peers: &'static [Peer],
-    /// Prepares itself, and does the operation in [`step`].
-    pub(crate) victim: fn(&World),
-    /// What survivors find, after the sweep: they drain it, *and then use it to its full capacity*.
-    pub(crate) seen: fn(&Survivor<'_>) -> String,
-    /// What they may find, in this order: before the commit instruction the first, and then the next.
-    pub(crate) outcomes: &'static [&'static str],
-    /// It is about who is dead, which nobody can see after a sweep: then only all else has to be right.
-    pub(crate) swept_away: bool,
-}
-
-/// An operation inside of a segment of 16 KiB.
-pub(crate) const INSIDE: Case = Case {
-    name: "",
-    covers: &[],
-    shape: Shape { named: false, size: 1 << 14, rows: 7 },
-    given: |_| (),
-    peers: &[],
-    victim: |_| (),
-    seen: |_| String::new(),
-    outcomes: &[],
-    swept_away: false,
-};
-
-/// An operation on a name in shared memory.
-pub(crate) const NAMED: Case = Case { shape: Shape { named: true, size: 1 << 14, rows: 7 }, ..INSIDE };
-
-/// How much of it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Tier {
-    /// So many states of each operation have their recoverers killed.
-    pub(crate) doubles: usize,
-    /// So many states of each operation are produced by a real SIGKILL.
-    pub(crate) reals: usize,
-    /// Every state is told.
-    pub(crate) verbose: bool,
-}
-
-/// What was done, in numbers.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counts {
-    pub(crate) steps: usize,
-    pub(crate) states: usize,
-    pub(crate) recoveries: usize,
-    pub(crate) doubles: usize,
-    pub(crate) reals: usize,
-}
+use crate::case::{Case, Counts, Report, Tier};
+use crate::judge::{Sweep, hearing_panics, judge, last_words};
+use crate::location;
+use crate::peers::{Peer, Peers};
+use crate::step::{Refused, Stepped, forget, step};
+use crate::world::{State, World};
 
 /// A state, and the instruction that made it.
 struct Change {
     at: u64,
     step: usize,
     state: State,
-}
-
-impl Case {
-    /// All three levels. Failures are told, one a line.
-    pub(crate) fn run(&self, tier: Tier) -> (Counts, Vec<String>) {
-        let mut run =
-            Run { case: self, tier, known: HashMap::new(), counts: Counts::default(), failures: Vec::new() };
-        if let Err(why) = run.all() {
-            run.failures.push(why);
-        }
-        let Run { counts, mut failures, .. } = run;
-        for failure in &mut failures {
-            *failure = format!("{}: {failure}", self.name);
-        }
-        (counts, failures)
-    }
 }
 
 struct Run<'a> {
@@ -98,18 +28,38 @@ struct Run<'a> {
     failures: Vec<String>,
 }
 
+pub(crate) fn run(case: &Case, tier: Tier) -> Report {
+    let mut run = Run { case, tier, known: HashMap::new(), counts: Counts::default(), failures: Vec::new() };
+    hearing_panics(|| match catch_unwind(AssertUnwindSafe(|| run.all())) {
+        Ok(Ok(())) => {}
+        Ok(Err(why)) => run.failures.push(why),
+        Err(_) => run.failures.push(format!("it cannot be prepared: {}", last_words())),
+    });
+    Report { counts: run.counts, failures: run.failures }
+}
+
 impl Run<'_> {
     fn all(&mut self) -> Result<(), Refused> {
+        if self.case.outcomes.is_empty() {
+            return Err("no outcomes are expected: it cannot be wrong".to_owned());
+        }
         let changes = self.victim_is_killed()?;
         let found: Vec<Option<String>> = (0..changes.len()).map(|n| self.outcome_of(&changes, n)).collect();
         self.one_switch_at_a_time(&changes, &found);
+        let least = self.case.states.max(self.case.outcomes.len());
+        if changes.len() < least {
+            let states = changes.len();
+            self.failures.push(format!("{states} states, of at least {least}: it tests too little"));
+        }
         for n in sample(&found, self.tier.doubles) {
             if let Some(outcome) = &found[n] {
                 self.recoverer_is_killed(&changes, n, outcome)?;
             }
         }
         for n in sample(&found, self.tier.reals) {
-            self.victim_is_killed_in_earnest(&changes[n], n)?;
+            if let Some(outcome) = &found[n] {
+                self.victim_is_killed_in_earnest(&changes[n], n, outcome)?;
+            }
         }
         Ok(())
     }
@@ -119,7 +69,7 @@ impl Run<'_> {
         let world = World::new(self.case.shape);
         let (peers, mut victim) = self.start(&world)?;
         peers.stop();
-        let changes = changes_of(&world, &mut victim)?;
+        let changes = Watched::alone(&world).changes(&mut victim)?;
         self.counts.steps += victim.steps();
         self.counts.states = changes.len();
         victim.kill();
@@ -137,18 +87,21 @@ impl Run<'_> {
     }
 
     fn outcome_of(&mut self, changes: &[Change], n: usize) -> Option<String> {
+        let told = || format!("state {n} of {}, {}", changes.len(), location::of(changes[n].at));
         let (outcome, new) = self.outcome(&changes[n].state);
         match outcome {
             Ok(outcome) => {
                 if self.tier.verbose {
-                    eprintln!("{}: state {n}, {}: {outcome}", self.case.name, location::of(changes[n].at));
+                    eprintln!("{}: {}: {outcome}", self.case.name, told());
+                }
+                if new {
+                    self.the_same_without_a_sweep(&changes[n], &outcome, told);
                 }
                 Some(outcome)
             }
             Err(why) => {
                 if new {
-                    let at = location::of(changes[n].at);
-                    self.failures.push(format!("state {n} of {}, {at}: {why}", changes.len()));
+                    self.failures.push(format!("{}: {why}", told()));
                 }
                 None
             }
@@ -160,10 +113,22 @@ impl Run<'_> {
         if let Some(known) = self.known.get(state) {
             return (known.clone(), false);
         }
-        self.counts.recoveries += 1;
-        let outcome = judge(self.case, &World::in_state(self.case.shape, state));
+        let outcome = self.asked(state, Sweep::First);
         self.known.insert(state.clone(), outcome.clone());
         (outcome, true)
+    }
+
+    fn asked(&mut self, state: &State, sweep: Sweep) -> Result<String, String> {
+        self.counts.recoveries += 1;
+        judge(self.case, &World::in_state(self.case.shape, state), sweep)
+    }
+
+    /// Nobody has to sweep: whoever needs what the dead hold takes it over.
+    fn the_same_without_a_sweep(&mut self, change: &Change, swept: &str, told: impl Fn() -> String) {
+        let found = self.asked(&change.state, Sweep::Last);
+        if found.as_deref() != Ok(swept) {
+            self.failures.push(format!("{}: {found:?} without a sweep, instead of {swept:?}", told()));
+        }
     }
 
     /// From the first outcome to the last, and never back.
@@ -196,12 +161,14 @@ impl Run<'_> {
             return Ok(()); // nothing is there
         }
         let world = World::in_state(self.case.shape, &changes[n].state);
-        let recover = || {
+        let mut recoverer = Stepped::start(|| {
             let Some(segment) = world.find() else { return step(|| ()) };
-            step(|| forget(segment.sweep().unwrap()));
-        };
-        let mut recoverer = Stepped::start(recover)?;
-        let second = changes_of(&world, &mut recoverer)?;
+            step(|| {
+                forget(segment.sweep().expect("whoever comes can sweep"));
+                (self.case.recover)(&segment);
+            });
+        })?;
+        let second = Watched::alone(&world).changes(&mut recoverer)?;
         self.counts.steps += recoverer.steps();
         recoverer.kill();
         for (m, change) in second.iter().enumerate() {
@@ -222,40 +189,81 @@ impl Run<'_> {
     }
 
     /// Level 3: a real death, the kernel's own evidence, and peers that wait.
-    fn victim_is_killed_in_earnest(&mut self, change: &Change, n: usize) -> Result<(), Refused> {
+    ///
+    /// Without such peers all goes as before, and the same has to be found. They run, and change things when they like: the
+    /// moment is then about the same, and so is what is found.
+    fn victim_is_killed_in_earnest(
+        &mut self,
+        change: &Change,
+        n: usize,
+        outcome: &str,
+    ) -> Result<(), Refused> {
         let world = World::new(self.case.shape);
         let (peers, mut victim) = self.start(&world)?;
-        while victim.steps() < change.step && victim.step()?.is_some() {}
+        let alone = !self.case.peers.iter().any(|peer| matches!(peer, Peer::Waits(_)));
+        if alone {
+            let mut watched = Watched::alone(&world);
+            for _ in 0..n {
+                watched.change(&mut victim)?;
+            }
+        } else {
+            while victim.steps() < change.step && victim.step()?.is_some() {}
+        }
         victim.kill();
         self.counts.reals += 1;
         let told = || format!("killed in earnest in state {n}, {}", location::of(change.at));
-        if let Err(why) = peers.return_or_are_killed() {
+        if let Err(why) = peers.return_or_are_killed(self.tier.patience) {
             self.failures.push(format!("{}: {why}", told()));
             return Ok(());
         }
-        match judge(self.case, &world) {
-            Ok(found) if self.case.outcomes.contains(&found.as_str()) => {}
-            other => self.failures.push(format!("{}: {other:?}", told())),
+        match judge(self.case, &world, Sweep::First) {
+            Ok(found) if found == outcome => {}
+            Ok(found) if !alone && self.case.outcomes.contains(&found.as_str()) => {}
+            other => self.failures.push(format!("{}: {other:?} instead of {outcome:?}", told())),
+        }
+        let strays = world.strays();
+        if !strays.is_empty() {
+            self.failures.push(format!("{}: left in shared memory: {strays:?}", told()));
         }
         Ok(())
     }
 }
 
-/// The first state, and one for each instruction that changed anything.
-fn changes_of(world: &World, process: &mut Stepped) -> Result<Vec<Change>, Refused> {
-    let view = world.view();
-    let mut changes = vec![Change { at: 0, step: 0, state: world.state() }];
-    while let Some(at) = process.step()? {
-        let last = changes.last().expect("there is a first one");
-        let now = match &view {
-            Some(bytes) if last.state.as_deref() == Some(bytes) => continue,
-            _ => world.state(),
-        };
-        if now != last.state {
-            changes.push(Change { at, step: process.steps(), state: now });
-        }
+/// A segment that somebody changes step by step, while nobody else does anything.
+struct Watched<'a> {
+    world: &'a World,
+    view: Option<Mmap>,
+    last: State,
+}
+
+impl<'a> Watched<'a> {
+    fn alone(world: &'a World) -> Self {
+        Self { world, view: world.view(), last: world.state() }
     }
-    Ok(changes)
+
+    /// The first state, and one for each instruction that changed anything.
+    fn changes(mut self, process: &mut Stepped) -> Result<Vec<Change>, Refused> {
+        let mut changes = vec![Change { at: 0, step: 0, state: self.last.clone() }];
+        while let Some(at) = self.change(process)? {
+            changes.push(Change { at, step: process.steps(), state: self.last.clone() });
+        }
+        Ok(changes)
+    }
+
+    /// Steps it until something has changed: by which instruction. `None`: the operation is complete.
+    fn change(&mut self, process: &mut Stepped) -> Result<Option<u64>, Refused> {
+        while let Some(at) = process.step()? {
+            let same = match &self.view {
+                Some(bytes) => self.last.as_deref() == Some(bytes),
+                None => self.last == self.world.state(),
+            };
+            if !same {
+                self.last = self.world.state();
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// At most so many of them: those around the switches first, then the others from the beginning on, evenly.

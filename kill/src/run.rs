@@ -2,34 +2,50 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
-use std::panic::catch_unwind;
 use std::process::ExitCode;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::unistd::{Pid, alarm, pipe};
+use nix::unistd::{Pid, pipe};
 
-use super::case::{Case, Counts, Tier};
-use super::common::process::{Forked, fork, leave};
-use super::coverage;
-use super::judge::{last_words, listen_to_panics};
+use crate::case::{Case, Counts, Report, Tier};
+use crate::machine;
+use crate::process::{Forked, fork, leave};
 
-/// After so many seconds one case has hung.
-const PATIENCE: u32 = if cfg!(debug_assertions) { 240 } else { 120 };
+/// Without optimisation each operation takes nine times the steps: of more than so many...
+const MANY: usize = 16;
 
-/// One operation of so many is run where each takes nine times the steps.
+/// ... each so-manieth is run.
 const SAMPLE: usize = 4;
 
 /// So many failures of one case are told.
 const MOST: usize = 6;
 
-/// Runs them; arguments are names, or parts of them.
-pub(crate) fn all(groups: &[&[Case]]) -> ExitCode {
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let is_wanted = |case: &&Case| wanted.is_empty() || wanted.iter().any(|part| case.name.contains(part));
-    let all: Vec<&Case> = groups.iter().copied().flatten().collect();
-    let bounded = cfg!(debug_assertions) && wanted.is_empty() && std::env::var_os("OUTLIVE_KILL").is_none();
-    let cases: Vec<&Case> =
-        all.iter().copied().filter(is_wanted).step_by(if bounded { SAMPLE } else { 1 }).collect();
+/// Runs the cases, and prints a table of what was done and a line for each failure: the `main` of a test with
+/// `harness = false`.
+///
+/// Arguments are names of cases, or parts of them, and choose; `--list` lists. `OUTLIVE_KILL` says how thorough it is: see
+/// [`Tier::from_environment`]. Without optimisation, and unless something was chosen, only a sample is run of more than 16
+/// cases.
+#[allow(clippy::print_stdout, reason = "the table of a test")]
+pub fn run(groups: &[&[Case]]) -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let wanted: Vec<&String> = arguments.iter().filter(|word| !word.starts_with('-')).collect();
+    let is_wanted =
+        |case: &&Case| wanted.is_empty() || wanted.iter().any(|part| case.name.contains(part.as_str()));
+    let chosen: Vec<&Case> = groups.iter().copied().flatten().filter(is_wanted).collect();
+    if arguments.iter().any(|word| word == "--list") {
+        for case in chosen {
+            println!("{}: test", case.name);
+        }
+        return ExitCode::SUCCESS;
+    }
+    if !machine::is_supported() {
+        println!("*** NOT TESTED: kills at every instruction need x86-64 ***");
+        return ExitCode::SUCCESS;
+    }
+    let asked = !wanted.is_empty() || std::env::var_os("OUTLIVE_KILL").is_some();
+    let bounded = cfg!(debug_assertions) && !asked && chosen.len() > MANY;
+    let cases: Vec<&Case> = chosen.into_iter().step_by(if bounded { SAMPLE } else { 1 }).collect();
     if bounded {
         println!("without optimisation: each {SAMPLE}th operation only; --release has all of them");
     }
@@ -42,44 +58,34 @@ pub(crate) fn all(groups: &[&[Case]]) -> ExitCode {
     );
     let mut rows: Vec<(usize, String)> = Vec::new();
     let mut failures = Vec::new();
-    if wanted.is_empty() {
-        coverage::finds_what_is_planted();
-        failures.extend(coverage::findings(&all));
-    }
     for worker in workers {
         worker.finish(&cases, &mut rows, &mut failures);
     }
     rows.sort();
     let mut total = [0_usize; 6];
     for (case, row) in &rows {
-        let numbers: Vec<usize> = row.split(' ').map(|number| number.parse().unwrap()).collect();
+        let numbers: Vec<usize> = row.split(' ').map(|number| number.parse().unwrap_or(0)).collect();
         print_row(cases[*case].name, &numbers);
         total.iter_mut().zip(&numbers).for_each(|(total, number)| *total += number);
     }
     print_row(&format!("{} operations", rows.len()), &total);
+    if rows.len() < cases.len() {
+        failures.push(format!("{} operations were not run to their end", cases.len() - rows.len()));
+    }
     for failure in &failures {
         println!("FAILED {failure}");
     }
-    if failures.is_empty() && rows.len() == cases.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+#[allow(clippy::print_stdout, reason = "the table of a test")]
 fn print_row(name: &str, numbers: &[usize]) {
     let [steps, states, recoveries, doubles, reals, failures] = numbers else { unreachable!("six numbers") };
     println!("{name:36} {steps:>9} {states:>7} {recoveries:>10} {doubles:>8} {reals:>6} {failures:>8}");
 }
 
-fn tier() -> Tier {
-    let asked = std::env::var("OUTLIVE_KILL").unwrap_or_default();
-    let verbose = asked.contains("verbose");
-    match () {
-        () if asked.contains("full") => Tier { doubles: usize::MAX, reals: usize::MAX, verbose },
-        () if cfg!(debug_assertions) => Tier { doubles: 1, reals: 1, verbose },
-        () => Tier { doubles: 12, reals: 4, verbose },
-    }
-}
-
 fn processors() -> Vec<usize> {
-    let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap();
+    let allowed = sched_getaffinity(Pid::from_raw(0)).expect("where we may run");
     (0..CpuSet::count()).filter(|&cpu| allowed.is_set(cpu) == Ok(true)).collect()
 }
 
@@ -91,11 +97,11 @@ struct Worker {
 
 impl Worker {
     fn start(cases: &[&Case], (number, of): (usize, usize), cpu: usize) -> Self {
-        let (told, tell) = pipe().unwrap();
+        let (told, tell) = pipe().expect("a pipe");
         let Some(process) = fork() else {
             drop(told);
             let mut here = CpuSet::new();
-            here.set(cpu).unwrap();
+            let _ = here.set(cpu);
             let _ = sched_setaffinity(Pid::from_raw(0), &here); // or it is slow
             leave(|| work(cases, number, of, &mut File::from(tell)))
         };
@@ -106,9 +112,9 @@ impl Worker {
         let mut current = None;
         for line in BufReader::new(self.told).lines().map_while(Result::ok) {
             if let Some(case) = line.strip_prefix("begins ") {
-                current = Some(case.parse::<usize>().unwrap());
+                current = case.parse::<usize>().ok();
             } else if let Some(row) = line.strip_prefix("row ") {
-                rows.push((current.take().unwrap(), row.to_owned()));
+                rows.extend(current.take().map(|case| (case, row.to_owned())));
             } else {
                 failures.push(line);
             }
@@ -121,19 +127,12 @@ impl Worker {
 }
 
 fn work(cases: &[&Case], number: usize, of: usize, tell: &mut File) {
-    listen_to_panics();
+    let mut tell = |line: String| writeln!(tell, "{}", line.replace('\n', " ")).expect("somebody listens");
     for (n, case) in cases.iter().enumerate().filter(|(n, _)| n % of == number) {
-        writeln!(tell, "begins {n}").unwrap();
-        alarm::set(PATIENCE);
-        let run = catch_unwind(|| case.run(tier()));
-        let (counts, failures) = run.unwrap_or_else(|_| {
-            let why = format!("{}: it cannot be prepared: {}", case.name, last_words());
-            (Counts::default(), vec![why])
-        });
-        for failure in failures.iter().take(MOST) {
-            writeln!(tell, "{}", failure.replace('\n', " ")).unwrap();
-        }
+        tell(format!("begins {n}"));
+        let Report { counts, failures } = case.explore(Tier::from_environment());
+        failures.iter().take(MOST).for_each(|failure| tell(failure.clone()));
         let Counts { steps, states, recoveries, doubles, reals } = counts;
-        writeln!(tell, "row {steps} {states} {recoveries} {doubles} {reals} {}", failures.len()).unwrap();
+        tell(format!("row {steps} {states} {recoveries} {doubles} {reals} {}", failures.len()));
     }
 }
