@@ -5,7 +5,7 @@
 #![cfg(loom)]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use outlive::atomic::AtomicU64;
+use outlive::atomic::{AtomicU32, AtomicU64};
 use outlive::inspect::{Severity, check};
 use outlive::loom::thread;
 use outlive::model::life;
@@ -74,8 +74,8 @@ fn no_more_records_are_received_than_sent() {
     assert!(iterations > 100, "{iterations}");
 }
 
-/// The race: an object is removed, and another one of another kind made in its entry and memory, while somebody lists what
-/// there is.
+/// The race: an object is removed, and another one of another type made in its entry and memory, while somebody lists what
+/// there is. (What is in them is not looked at: in a model memory that is used again is no atomics for a moment.)
 ///
 /// Allowed: the one, the other, neither. Forbidden: a mixture of both.
 #[test]
@@ -85,16 +85,12 @@ fn what_is_listed_was_there() {
         drop(Object::create(&here, "old", || AtomicU64::new(1)).unwrap());
         let changing = thread::spawn(move || {
             there.remove("old").unwrap();
-            drop(spsc::Ring::<u32>::create(&there, "new", 4).unwrap());
+            drop(Object::create(&there, "new", || AtomicU32::new(1)).unwrap());
             there
         });
         for object in here.objects().unwrap() {
-            match (object.name.as_str(), object.kind.as_str(), object.shape) {
-                ("old", "object", 0) => {
-                    assert_eq!((object.stats, object.payload.as_str()), (None, "AtomicU64"))
-                }
-                ("new", "spsc ring", 4) => assert!(object.stats.is_some() && object.payload == "u32"),
-                ("", ..) => {}
+            match (object.name.as_str(), object.payload.as_str()) {
+                ("old", "AtomicU64") | ("new", "AtomicU32") | ("", _) => {}
                 other => panic!("{other:?}"),
             }
         }
