@@ -28,7 +28,7 @@
 //! | `event` | sleeping and waking, alarms |
 //! | `event_states` | the eventcount alone, all states of it |
 //! | `links` | objects that point to each other |
-//! | `looks` | whoever only looks: statistics, lists, the check |
+//! | `looks` | whoever only looks: statistics, the check |
 //! | `lost` | that the hole in loom is mended |
 
 #[cfg(loom)]

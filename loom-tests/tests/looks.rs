@@ -1,4 +1,4 @@
-//! Whoever only looks: statistics, lists, and the check, at what others are changing.
+//! Whoever only looks: statistics and the check, at what others are changing.
 //!
 //! A look takes no role and stops nobody, so it sees words of different moments. What it says has to be true of some
 //! moment all the same.
@@ -54,7 +54,7 @@ fn no_more_is_received_than_sent() {
 /// Allowed: counts that were true of some moment for each end. Forbidden: more received than sent, a count that never was.
 #[test]
 fn no_more_records_are_received_than_sent() {
-    let iterations = explore(2, || {
+    let iterations = explore(1, || {
         let [here, there] = processes();
         let ring = records::Ring::create(&here, "r", 64).unwrap();
         let traffic = thread::spawn(move || {
@@ -70,36 +70,6 @@ fn no_more_records_are_received_than_sent() {
         traffic.join().unwrap();
         let stats = ring.stats();
         assert_eq!((stats.received, stats.sent, stats.depth), (2, 2, 0));
-    });
-    assert!(iterations > 100, "{iterations}");
-}
-
-/// The race: an object is removed, and another one of another kind made in its entry and memory, while somebody lists what
-/// there is.
-///
-/// Allowed: the one, the other, neither. Forbidden: a mixture of both.
-#[test]
-fn what_is_listed_was_there() {
-    let iterations = explore(2, || {
-        let [here, there] = processes();
-        drop(Object::create(&here, "old", || AtomicU64::new(1)).unwrap());
-        let changing = thread::spawn(move || {
-            there.remove("old").unwrap();
-            drop(spsc::Ring::<u32>::create(&there, "new", 4).unwrap());
-            there
-        });
-        for object in here.objects().unwrap() {
-            match (object.name.as_str(), object.kind.as_str(), object.shape) {
-                ("old", "object", 0) => {
-                    assert_eq!((object.stats, object.payload.as_str()), (None, "AtomicU64"))
-                }
-                ("new", "spsc ring", 4) => assert!(object.stats.is_some() && object.payload == "u32"),
-                ("", ..) => {}
-                other => panic!("{other:?}"),
-            }
-        }
-        let _there = changing.join().unwrap();
-        assert_eq!(here.objects().unwrap().len(), 1);
     });
     assert!(iterations > 100, "{iterations}");
 }
