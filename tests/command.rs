@@ -472,7 +472,7 @@ fn errors_have_their_codes() {
     ] {
         assert_eq!(ends_with(code, &run(arguments)), "", "{arguments:?}");
     }
-    for command in ["ls", "show", "check", "rm", "reap", "completions", "demo"] {
+    for command in ["ls", "show", "check", "rm", "reap", "completions", "demo", "soak"] {
         let help = good(&[command, "--help"]);
         assert!(help.contains("Exit codes:") && help.contains("\n  6  permission denied\n"), "{help}");
     }

@@ -20,11 +20,16 @@ pub fn run(arguments: &[&str]) -> Output {
     bounded(outlive(arguments))
 }
 
-pub fn bounded(mut command: Command) -> Output {
+pub fn bounded(command: Command) -> Output {
+    bounded_by(command, 60)
+}
+
+/// Runs it for so many seconds at most.
+pub fn bounded_by(mut command: Command, seconds: u32) -> Output {
     // SAFETY: alarm is async-signal-safe, and what it sets outlives the exec.
     unsafe {
-        command.pre_exec(|| {
-            nix::unistd::alarm::set(60);
+        command.pre_exec(move || {
+            nix::unistd::alarm::set(seconds);
             Ok(())
         });
     }

@@ -2,18 +2,21 @@
 //!
 //! One module a subcommand; each has its `Arguments` and a `run` that says how the process ends. What they share:
 //! [`find`] (which segments there are), [`view`] (what is shown of one, and `--json`), [`table`], [`size`], [`time`],
-//! [`exit`] (what errors mean to a shell).
+//! [`exit`] (what errors mean to a shell), [`interrupt`] (Ctrl-C), [`random`].
 
 mod check;
 mod completions;
 mod demo;
 mod exit;
 mod find;
+mod interrupt;
 mod ls;
+mod random;
 mod reap;
 mod rm;
 mod show;
 mod size;
+mod soak;
 mod table;
 mod time;
 mod transfer;
@@ -26,6 +29,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use exit::{Exit, Failure};
+
+/// This program's own executable, even after the file was replaced.
+pub(crate) const OWN_EXECUTABLE: &str = "/proc/self/exe";
 
 /// What a subcommand ends with: a status, or an error that `main` prints.
 pub(crate) type Outcome<T = ExitCode> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -61,6 +67,16 @@ enum Command {
     /// A process that `demo` starts
     #[command(hide = true)]
     DemoPart(demo::PartArguments),
+    /// Have processes work on every structure while they are killed with SIGKILL, and count what is lost
+    ///
+    /// Prints how often each operation was done, the kills, the recoveries, and four numbers that have to be zero: what was
+    /// lost; what came twice although its consumption was complete; what was leaked: rows, objects, memory, descriptors,
+    /// names; and the operations that were blocked for more than a second although nothing kept them. If one of them is not
+    /// zero, or anything else went wrong, the exit status is 1, and standard error says what it was.
+    Soak(soak::Arguments),
+    /// A process that `soak` starts
+    #[command(hide = true)]
+    SoakWorker(soak::WorkerArguments),
 }
 
 /// The command line, with the exit codes at the end of every help text.
@@ -85,6 +101,8 @@ fn main() -> ExitCode {
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::DemoPart(arguments) => demo::run_part(&arguments),
+        Command::Soak(arguments) => soak::run(&arguments),
+        Command::SoakWorker(arguments) => soak::run_worker(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         let exit = Exit::of(&*error);

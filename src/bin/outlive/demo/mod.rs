@@ -15,7 +15,6 @@
 //! The segment is removed in every case: at the end, on an error, on Ctrl-C. If the demo itself is killed by SIGKILL, its parts
 //! notice and remove it.
 
-mod interrupt;
 mod latency;
 mod ledger;
 mod part;
@@ -33,7 +32,7 @@ use std::process::ExitCode;
 use indicatif::{ProgressBar, ProgressStyle};
 use outlive::Address;
 
-use crate::{Outcome, complain, size};
+use crate::{OWN_EXECUTABLE, Outcome, complain, interrupt, random, size};
 use ledger::Ledger;
 pub(crate) use part::{PartArguments, run as run_part};
 use report::{Report, Told};
@@ -42,9 +41,6 @@ use stage::Stage;
 
 /// Shorter files are repeated up to this size, unless `--size` says otherwise.
 const LEAST_SIZE: u64 = 1 << 30;
-
-/// This program's own executable, even after the file was replaced.
-const OWN_EXECUTABLE: &str = "/proc/self/exe";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -146,7 +142,7 @@ fn perform(arguments: &Arguments) -> Result<Report, Stop> {
     if bytes == 0 {
         return Err("--size 0: there is nothing to stream".into());
     }
-    let seed = arguments.seed.unwrap_or_else(plan::fresh_seed);
+    let seed = arguments.seed.unwrap_or_else(random::fresh_seed);
     let on = arguments.on.clone().unwrap_or_else(fresh_address);
 
     // First of all: if there is no room for the output, nothing else needs to be done.
@@ -193,7 +189,7 @@ fn perform(arguments: &Arguments) -> Result<Report, Stop> {
 
 /// A name that nobody has: of this process, and of this moment.
 fn fresh_address() -> Address {
-    format!("shm:outlive-demo-{}-{:x}", std::process::id(), plan::fresh_seed()).as_str().into()
+    format!("shm:outlive-demo-{}-{:x}", std::process::id(), random::fresh_seed()).as_str().into()
 }
 
 /// The progress bar, on a terminal only; and the place where a signal that came is noticed.

@@ -6,11 +6,10 @@
 //! The end of slice `k` is also the *gate* of kill `k`: the sender does not send beyond it before that kill has happened.
 //! A stream of some size never gets there, because the kill is due before; only a tiny one would be over before its killer woke up.
 
-use core::hash::{BuildHasher as _, Hasher as _};
 use core::time::Duration;
-use std::hash::RandomState;
 
 use super::Side;
+use crate::random::Random;
 
 /// One SIGKILL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +29,7 @@ const LONGEST_DELAY: Duration = Duration::from_micros(500);
 
 /// The kills of a stream, in order.
 pub(crate) fn kills(seed: u64, kills: u32, messages: u64) -> Vec<Kill> {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let slice = |k: u32| {
         let place = u128::from(messages) * u128::from(k) / (u128::from(kills) + 1);
         u64::try_from(place).unwrap_or(messages) // it is at most `messages`
@@ -46,36 +45,6 @@ pub(crate) fn kills(seed: u64, kills: u32, messages: u64) -> Vec<Kill> {
             kill
         })
         .collect()
-}
-
-/// A seed that nobody chose. It fits into a double, so that every reader of JSON keeps it.
-pub(crate) fn fresh_seed() -> u64 {
-    RandomState::new().build_hasher().finish() >> 11
-}
-
-/// splitmix64: the same numbers from the same seed, everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut word = self.0;
-        word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        word ^ (word >> 31)
-    }
-
-    /// A number below `bound`; 0 if that is 0.
-    fn below(&mut self, bound: u64) -> u64 {
-        let scaled = (u128::from(self.next()) * u128::from(bound)) >> 64;
-        u64::try_from(scaled).unwrap_or(0) // it is below `bound`
-    }
-
-    /// A fraction of 1, below 1.
-    fn fraction(&mut self) -> f64 {
-        let [a, b, c, d, ..] = self.next().to_le_bytes();
-        f64::from(u32::from_le_bytes([a, b, c, d])) / (f64::from(u32::MAX) + 1.0)
-    }
 }
 
 #[cfg(test)]

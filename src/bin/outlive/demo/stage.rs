@@ -19,7 +19,8 @@ use super::part::{self, Role};
 use super::payload::{self, CHUNK, Chunk};
 use super::plan::Kill;
 use super::report::Latency;
-use super::{Bar, OWN_EXECUTABLE, Side, Stop};
+use super::{Bar, Side, Stop};
+use crate::OWN_EXECUTABLE;
 
 /// How often the parts are looked after.
 const TICK: Duration = Duration::from_micros(300);
@@ -130,7 +131,7 @@ impl<'o> Stage<'o> {
             if ended == [true, true] {
                 break;
             }
-            if let Some(signal) = super::interrupt::caught() {
+            if let Some(signal) = crate::interrupt::caught() {
                 return Err(Stop::Interrupted(signal));
             }
             self.check_deadline("the measurement of the latency did not end")?;

@@ -1,4 +1,4 @@
-//! Ctrl-C and its relatives, noted instead of obeyed: the demo first removes what it has made.
+//! Ctrl-C and its relatives, noted instead of obeyed: what was made is removed first.
 //!
 //! Invariants of the unsafe code:
 //!
