@@ -38,6 +38,8 @@ fn main() -> ExitCode {
     coverage::finds_what_is_planted();
     let findings = coverage::findings(&cases.concat());
     let outcome = outlive_kill::run(&cases);
-    findings.iter().for_each(|finding| println!("FAILED {finding}"));
+    for finding in &findings {
+        println!("FAILED {finding}");
+    }
     if findings.is_empty() { outcome } else { ExitCode::FAILURE }
 }
