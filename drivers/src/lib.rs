@@ -6,17 +6,18 @@
 #![cfg(not(loom))]
 
 mod actor;
+pub mod byte_ring_ops;
 pub mod check;
 pub mod corrupt_ops;
+pub mod directory_ops;
 mod objects;
 pub mod open_segment;
 mod records;
-pub mod records_ops;
 mod scribble;
 mod spsc;
 pub mod spsc_ops;
 mod stream;
-pub mod stream_ops;
+mod two_ends;
 mod whole;
 
 use arbitrary::{Arbitrary, Unstructured};
@@ -31,6 +32,21 @@ pub use whole::WholeAct;
 
 /// The most that one input does.
 pub const LONGEST: usize = 64;
+
+/// What happens, one after the other: as much as the bytes hold, at most [`LONGEST`]. (A `Vec` asks a byte before each
+/// element whether there is one more, and so ends after two, if the bytes are random.)
+#[derive(Debug)]
+pub struct Steps<T>(pub Vec<T>);
+
+impl<'a, T: Arbitrary<'a>> Arbitrary<'a> for Steps<T> {
+    fn arbitrary(bytes: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
+        let mut steps = Vec::new();
+        while !bytes.is_empty() && steps.len() < LONGEST {
+            steps.push(T::arbitrary(bytes)?);
+        }
+        Ok(Self(steps))
+    }
+}
 
 /// What libFuzzer makes of these bytes. `None` if it makes nothing of them.
 pub fn input<'a, Input: Arbitrary<'a>>(bytes: &'a [u8]) -> Option<Input> {

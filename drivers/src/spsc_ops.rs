@@ -1,455 +1,241 @@
-//! Operations of two attachments on a ring, with deaths and successors, against a queue: nothing is lost, nothing comes
-//! twice, and every answer is the one that the roles' states demand.
+//! Operations of two processes on a ring of values, with deaths and successors, against a queue: nothing is lost, nothing
+//! comes twice, and every answer is the one that the roles' states demand.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::LONGEST;
 use arbitrary::Arbitrary;
 use outlive::error::{Fault, RecvError, SendError};
+use outlive::ring::Stats;
 use outlive::ring::spsc::{Receiver, Ring, Sender};
-use outlive::{Error, Owner, Segment, testing};
+use outlive::{Error, Segment};
+
+use crate::two_ends::{Fate, Script, Structure, Then, Turn, end, play, without_value};
 
 /// A world, and what happens in it.
 #[derive(Arbitrary, Debug)]
 pub struct Input {
     capacity: u8,
-    steps: Vec<(bool, Op)>,
+    script: Script<Send, Receive>,
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
-enum Op {
-    TakeSender,
-    TakeReceiver,
-    Send,
-    SendTimeout,
-    SendSlice {
+enum Send {
+    One {
+        wait: bool,
+    },
+    Slice {
         len: u8,
     },
+    /// Reserve so many; fill in some at once, and others one by one.
     Grant {
         max: u8,
-        fill: u8,
-        end: GrantEnd,
+        some: u8,
+        more: u8,
+        then: Then,
     },
-    Recv,
-    RecvTimeout,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Receive {
+    One {
+        wait: bool,
+    },
+    /// Read so many; release all, or so many.
     Read {
         max: u8,
-        end: ReadEnd,
-    },
-    EndSender(End),
-    EndReceiver(End),
-    WaitForSuccessor {
-        sender: bool,
-        yes: bool,
-    },
-    Sweep,
-    /// This attachment is killed, and another comes in its place.
-    Kill,
-    /// The same, by detaching.
-    Leave,
-}
-
-#[derive(Arbitrary, Clone, Copy, Debug)]
-enum GrantEnd {
-    Commit,
-    Drop,
-    /// Killed with the grant in its hands.
-    Kill {
-        commit: bool,
+        first: Option<u8>,
+        then: Then,
     },
 }
 
-#[derive(Arbitrary, Clone, Copy, Debug)]
-enum ReadEnd {
-    Release,
-    ReleaseFirst(u8),
-    Drop,
-    /// Killed with the messages in its hands.
-    Kill {
-        release: bool,
-    },
-}
+/// More than any ring here has.
+const MOST: u8 = 12;
 
-#[derive(Arbitrary, Clone, Copy, Debug)]
-enum End {
-    Close,
-    Resign,
-    Drop,
-}
-
-impl End {
-    /// What becomes of the role.
-    fn leaves(self) -> Role {
-        match self {
-            Self::Resign => Role::Free,
-            Self::Close | Self::Drop => Role::Closed,
-        }
-    }
-}
-
-/// What the other side sees of a role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
-    /// Nobody has it: never, or resigned.
-    Free,
-    Held(Owner),
-    Closed,
-    Died(Owner),
-}
-
-/// One of two processes.
-struct Process {
-    segment: Segment,
-    ring: Ring<u64>,
-    sender: Option<Sender<u64>>,
-    receiver: Option<Receiver<u64>>,
-    sender_waits: bool,
-    receiver_waits: bool,
-}
-
-impl Process {
-    fn new(segment: Segment) -> Self {
-        let ring = Ring::open(&segment, "ring").expect("it was created");
-        Self { segment, ring, sender: None, receiver: None, sender_waits: false, receiver_waits: false }
-    }
-}
-
-/// The queue that the ring has to be.
-struct Model {
+/// The queue that the ring has to be, of the numbers from 0 on.
+struct Queue {
     queue: VecDeque<u64>,
     capacity: usize,
     sent: u64,
     received: u64,
-    sender: Role,
-    receiver: Role,
 }
 
-impl Model {
+impl Queue {
     fn room(&self) -> usize {
         self.capacity - self.queue.len()
     }
 
-    fn send(&mut self, count: usize) {
-        for _ in 0..count {
-            self.queue.push_back(self.sent);
-            self.sent += 1;
+    fn until_wrap(&self, position: u64) -> usize {
+        self.capacity - position as usize % self.capacity
+    }
+
+    fn sends(&mut self, count: usize, turn: &mut Turn<'_>) {
+        self.queue.extend(self.sent..self.sent + count as u64);
+        self.sent += count as u64;
+        if count > 0 {
+            turn.sent();
         }
     }
 
-    fn receive(&mut self, count: usize) {
+    fn receives(&mut self, count: usize) {
         self.queue.drain(..count);
         self.received += count as u64;
     }
-
-    /// What the death of `owner`, or its leaving, makes of its roles.
-    fn gone(&mut self, owner: Owner, role: Role) {
-        for held in [&mut self.sender, &mut self.receiver] {
-            if *held == Role::Held(owner) {
-                *held = role;
-            }
-        }
-    }
-
-    /// The answer to a sender for whom there is no room, or whose receiver has closed.
-    fn check_refused<T>(&self, refused: &SendError<T>, waits: bool) {
-        let expected = match (refused, self.receiver) {
-            (SendError::Closed(_), Role::Closed) => true,
-            (SendError::PeerDied(_, owner), Role::Died(dead)) => self.room() == 0 && *owner == dead && !waits,
-            (SendError::Full(_), Role::Free | Role::Held(_)) => self.room() == 0,
-            (SendError::Full(_), Role::Died(_)) => self.room() == 0 && waits,
-            _ => false,
-        };
-        assert!(
-            expected,
-            "{refused:?}, but the receiver is {:?}, and there is room for {}",
-            self.receiver,
-            self.room()
-        );
-    }
-
-    /// The answer to a receiver for whom there is nothing.
-    fn check_nothing(&self, error: RecvError, waits: bool) {
-        let expected = match (error, self.sender) {
-            (RecvError::Closed, Role::Closed) | (RecvError::Empty, Role::Free | Role::Held(_)) => true,
-            (RecvError::PeerDied(owner), Role::Died(dead)) => owner == dead && !waits,
-            (RecvError::Empty, Role::Died(_)) => waits,
-            _ => false,
-        };
-        assert!(expected && self.queue.is_empty(), "{error:?}, but the sender is {:?}", self.sender);
-    }
 }
 
-struct World {
-    processes: [Process; 2],
-    model: Model,
-}
+end!(Sender<u64>, |sender| {
+    assert_eq!(sender.try_send(9), Err(SendError::Fault(9, Fault::Killed)));
+    assert_eq!(sender.try_send_slice(&[9]), Err(SendError::Fault((), Fault::Killed)));
+    assert_eq!(sender.try_reserve(1).err(), Some(SendError::Fault((), Fault::Killed)));
+});
+end!(Receiver<u64>, |receiver| {
+    assert_eq!(receiver.try_recv(), Err(RecvError::Fault(Fault::Killed)));
+    assert_eq!(receiver.try_read(1).err(), Some(RecvError::Fault(Fault::Killed)));
+});
 
-impl World {
-    fn step(&mut self, who: usize, op: Op) {
-        let process = &mut self.processes[who];
-        let me = process.segment.owner();
+impl Structure for Queue {
+    type Ring = Ring<u64>;
+    type Sender = Sender<u64>;
+    type Receiver = Receiver<u64>;
+    type Send = Send;
+    type Receive = Receive;
+
+    fn open(segment: &Segment) -> Ring<u64> {
+        Ring::open(segment, "ring").expect("it was created")
+    }
+
+    fn try_sender(ring: &Ring<u64>) -> Result<Sender<u64>, Error> {
+        ring.try_sender()
+    }
+
+    fn try_receiver(ring: &Ring<u64>) -> Result<Receiver<u64>, Error> {
+        ring.try_receiver()
+    }
+
+    fn stats(ring: &Ring<u64>) -> Stats {
+        ring.stats()
+    }
+
+    fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    fn received(&self) -> u64 {
+        self.received
+    }
+
+    fn depth(&self) -> u64 {
+        self.queue.len() as u64
+    }
+
+    fn send(&mut self, sender: &mut Sender<u64>, op: Send, turn: &mut Turn<'_>) -> Fate {
+        let (next, room) = (self.sent, self.room());
         match op {
-            Op::TakeSender => match process.ring.try_sender() {
-                Ok(sender) => {
-                    assert!(!matches!(self.model.sender, Role::Held(_)), "two senders");
-                    assert_eq!(sender.position(), self.model.sent);
-                    (process.sender, process.sender_waits) = (Some(sender), false);
-                    self.model.sender = Role::Held(me);
+            Send::One { wait } => {
+                let sent =
+                    if wait { sender.send_timeout(next, Duration::ZERO) } else { sender.try_send(next) };
+                let given_back = sent.err().map(SendError::into_value);
+                assert!(given_back.is_none_or(|value| value == next), "the refused value comes back");
+                turn.admits(room > 0, sent.err().map(without_value));
+                self.sends(usize::from(sent.is_ok()), turn);
+            }
+            Send::Slice { len } => {
+                let numbers: Vec<u64> = (next..next + u64::from(len % MOST)).collect();
+                let sent = sender.try_send_slice(&numbers);
+                if !numbers.is_empty() {
+                    turn.admits(room > 0, sent.err());
                 }
-                Err(error) => check_busy(&error, self.model.sender),
-            },
-            Op::TakeReceiver => match process.ring.try_receiver() {
-                Ok(receiver) => {
-                    assert!(!matches!(self.model.receiver, Role::Held(_)), "two receivers");
-                    assert_eq!(receiver.position(), self.model.received);
-                    (process.receiver, process.receiver_waits) = (Some(receiver), false);
-                    self.model.receiver = Role::Held(me);
+                assert_eq!(sent.unwrap_or(0), if sent.is_ok() { numbers.len().min(room) } else { 0 });
+                self.sends(sent.unwrap_or(0), turn);
+            }
+            Send::Grant { max, some, more, then } => {
+                let max = usize::from(max % MOST);
+                let granted = sender.try_reserve(max);
+                if max > 0 {
+                    turn.admits(room > 0, granted.as_ref().err().copied());
                 }
-                Err(error) => check_busy(&error, self.model.receiver),
-            },
-            Op::Send | Op::SendTimeout | Op::SendSlice { .. } | Op::Grant { .. } => self.send(who, op),
-            Op::Recv | Op::RecvTimeout | Op::Read { .. } => self.receive(who, op),
-            Op::EndSender(end) => {
-                let Some(sender) = process.sender.take() else { return };
-                match end {
-                    End::Close => sender.close(),
-                    End::Resign => sender.resign(),
-                    End::Drop => drop(sender),
+                let Ok(mut grant) = granted else { return Fate::Lives };
+                assert_eq!(grant.capacity(), max.min(room).min(self.until_wrap(next)));
+                let mut filled = grant.extend((next..).take(usize::from(some % MOST)));
+                assert_eq!(filled, grant.capacity().min(usize::from(some % MOST)));
+                for _ in 0..more % MOST {
+                    let pushed = grant.push(next + filled as u64);
+                    assert_eq!(pushed.is_ok(), filled < grant.capacity());
+                    filled += usize::from(pushed.is_ok());
                 }
-                self.model.sender = end.leaves();
-            }
-            Op::EndReceiver(end) => {
-                let Some(receiver) = process.receiver.take() else { return };
-                match end {
-                    End::Close => receiver.close(),
-                    End::Resign => receiver.resign(),
-                    End::Drop => drop(receiver),
+                assert_eq!(grant.len(), filled);
+                match then {
+                    Then::Commit => {
+                        assert_eq!(grant.commit(), filled);
+                        self.sends(filled, turn);
+                    }
+                    Then::Drop => drop(grant),
+                    Then::Die { commit } => {
+                        return turn.dies(grant, commit.then_some(outlive::ring::spsc::Grant::commit));
+                    }
                 }
-                self.model.receiver = end.leaves();
-            }
-            Op::WaitForSuccessor { sender: true, yes } => {
-                process.sender.iter_mut().for_each(|sender| sender.wait_for_successor(yes));
-                process.sender_waits = yes;
-            }
-            Op::WaitForSuccessor { sender: false, yes } => {
-                process.receiver.iter_mut().for_each(|receiver| receiver.wait_for_successor(yes));
-                process.receiver_waits = yes;
-            }
-            Op::Sweep => drop(process.segment.sweep().expect("this attachment lives")),
-            Op::Kill => {
-                testing::kill(&process.segment).expect("a heap segment");
-                self.bury(who);
-            }
-            Op::Leave => {
-                self.model.gone(me, Role::Closed);
-                self.replace(who);
             }
         }
+        Fate::Lives
     }
 
-    fn send(&mut self, who: usize, op: Op) {
-        let process = &mut self.processes[who];
-        let Some(sender) = &mut process.sender else { return };
-        let (model, waits) = (&mut self.model, process.sender_waits);
-        let next = model.sent;
+    fn receive(&mut self, receiver: &mut Receiver<u64>, op: Receive, turn: &mut Turn<'_>) -> Fate {
+        let something = !self.queue.is_empty();
         match op {
-            Op::Send | Op::SendTimeout => {
-                let sent = match op {
-                    Op::Send => sender.try_send(next),
-                    _ => sender.send_timeout(next, Duration::ZERO),
-                };
-                match sent {
-                    Ok(()) => {
-                        assert!(model.room() > 0, "sent into a full ring");
-                        model.send(1);
+            Receive::One { wait } => {
+                let received = if wait { receiver.recv_timeout(Duration::ZERO) } else { receiver.try_recv() };
+                turn.yields(something, received.err());
+                assert_eq!(received.ok(), self.queue.front().copied(), "lost, or twice");
+                self.receives(usize::from(received.is_ok()));
+            }
+            Receive::Read { max, first, then } => {
+                let max = usize::from(max % MOST);
+                let read = receiver.try_read(max);
+                if max > 0 {
+                    turn.yields(something, read.as_ref().err().copied());
+                }
+                let Ok(items) = read else { return Fate::Lives };
+                let given = max.min(self.queue.len()).min(self.until_wrap(self.received));
+                assert_eq!((items.len(), items.get(given)), (given, None));
+                assert!(items.iter().eq(self.queue.iter().take(given).copied()), "lost, or twice");
+                match (then, first.map(usize::from)) {
+                    (Then::Commit, None) => {
+                        assert_eq!(items.release(), given);
+                        self.receives(given);
                     }
-                    Err(refused) => {
-                        model.check_refused(&refused, waits);
-                        assert_eq!(refused.into_value(), next, "the refused value comes back");
+                    (Then::Commit, Some(first)) => {
+                        assert_eq!(items.release_first(first), first.min(given));
+                        self.receives(first.min(given));
+                    }
+                    (Then::Drop, _) => drop(items),
+                    (Then::Die { commit }, _) => {
+                        return turn.dies(items, commit.then_some(outlive::ring::spsc::Items::release));
                     }
                 }
             }
-            Op::SendSlice { len } => {
-                let values: Vec<u64> = (next..next + u64::from(len % 16)).collect();
-                match sender.try_send_slice(&values) {
-                    Ok(count) => {
-                        assert!(count == values.len().min(model.room()), "{count} of {}", values.len());
-                        model.send(count);
-                    }
-                    Err(refused) => model.check_refused(&refused, waits),
-                }
-            }
-            Op::Grant { max, fill, end } => {
-                let max = usize::from(max % 16) + 1;
-                match sender.try_reserve(max) {
-                    Ok(mut grant) => {
-                        assert!(
-                            (1..=max.min(model.room())).contains(&grant.capacity()),
-                            "{}",
-                            grant.capacity()
-                        );
-                        let filled = grant.extend(next..next + u64::from(fill % 16));
-                        assert_eq!(filled, grant.capacity().min(usize::from(fill % 16)));
-                        match end {
-                            GrantEnd::Commit => {
-                                assert_eq!(grant.commit(), filled);
-                                model.send(filled);
-                            }
-                            GrantEnd::Drop => drop(grant),
-                            GrantEnd::Kill { commit } => {
-                                testing::kill(&process.segment).expect("a heap segment");
-                                assert_eq!(
-                                    if commit { grant.commit() } else { 0 },
-                                    0,
-                                    "the dead send nothing"
-                                );
-                                self.bury(who);
-                                return;
-                            }
-                        }
-                    }
-                    Err(refused) => model.check_refused(&refused, waits),
-                }
-            }
-            _ => {}
         }
-        let process = &self.processes[who];
-        assert_eq!(process.sender.as_ref().map(Sender::position), Some(self.model.sent));
+        Fate::Lives
     }
 
-    fn receive(&mut self, who: usize, op: Op) {
-        let process = &mut self.processes[who];
-        let Some(receiver) = &mut process.receiver else { return };
-        let (model, waits) = (&mut self.model, process.receiver_waits);
-        match op {
-            Op::Recv | Op::RecvTimeout => {
-                let received = match op {
-                    Op::Recv => receiver.try_recv(),
-                    _ => receiver.recv_timeout(Duration::ZERO),
-                };
-                match received {
-                    Ok(value) => {
-                        assert_eq!(Some(&value), model.queue.front(), "lost, or twice");
-                        model.receive(1);
-                    }
-                    Err(error) => model.check_nothing(error, waits),
-                }
-            }
-            Op::Read { max, end } => {
-                let max = usize::from(max % 16) + 1;
-                match receiver.try_read(max) {
-                    Ok(items) => {
-                        let seen: Vec<u64> = items.iter().collect();
-                        assert!((1..=max).contains(&seen.len()), "{} of at most {max}", seen.len());
-                        assert!(
-                            model.queue.iter().take(seen.len()).eq(&seen),
-                            "{seen:?} of {:?}",
-                            model.queue
-                        );
-                        match end {
-                            ReadEnd::Release => {
-                                assert_eq!(items.release(), seen.len());
-                                model.receive(seen.len());
-                            }
-                            ReadEnd::ReleaseFirst(n) => {
-                                let n = usize::from(n) % (seen.len() + 1);
-                                assert_eq!(items.release_first(n), n);
-                                model.receive(n);
-                            }
-                            ReadEnd::Drop => drop(items),
-                            ReadEnd::Kill { release } => {
-                                testing::kill(&process.segment).expect("a heap segment");
-                                assert_eq!(
-                                    if release { items.release() } else { 0 },
-                                    0,
-                                    "the dead consume nothing"
-                                );
-                                self.bury(who);
-                                return;
-                            }
-                        }
-                    }
-                    Err(error) => model.check_nothing(error, waits),
-                }
-            }
-            _ => {}
-        }
-        let process = &self.processes[who];
-        assert_eq!(process.receiver.as_ref().map(Receiver::position), Some(self.model.received));
+    fn drain(&self, receiver: &mut Receiver<u64>) {
+        let left: Vec<u64> = std::iter::from_fn(|| receiver.try_recv().ok()).collect();
+        assert!(self.queue.iter().eq(&left), "{left:?} is left of {:?}", self.queue);
     }
 
-    /// `who` was killed: its handles refuse, and leave no trace.
-    fn bury(&mut self, who: usize) {
-        let process = &mut self.processes[who];
-        let owner = process.segment.owner();
-        if let Some(sender) = &mut process.sender {
-            let refused = sender.try_send(u64::MAX);
-            assert!(matches!(refused, Err(SendError::Fault(_, Fault::Killed))), "{refused:?}");
-        }
-        if let Some(receiver) = &mut process.receiver {
-            let refused = receiver.try_recv();
-            assert!(matches!(refused, Err(RecvError::Fault(Fault::Killed))), "{refused:?}");
-        }
-        assert!(self.processes[1 - who].segment.is_dead(owner));
-        self.model.gone(owner, Role::Died(owner));
-        self.replace(who);
-    }
-
-    /// Another process comes in the place of `who`.
-    fn replace(&mut self, who: usize) {
-        let segment = self.processes[1 - who].segment.attach().expect("rows of the dead are given out again");
-        self.processes[who] = Process::new(segment);
-    }
-
-    /// Whoever comes last gets what is left, in order, and no more.
-    fn drain(mut self) {
-        for who in [0, 1] {
-            testing::kill(&self.processes[who].segment).expect("a heap segment");
-            self.bury(who);
-        }
-        let mut receiver = self.processes[0].ring.try_receiver().expect("all holders are dead");
-        let mut left = Vec::new();
-        while let Ok(value) = receiver.try_recv() {
-            left.push(value);
-        }
-        assert!(self.model.queue.iter().eq(&left), "{left:?} is left of {:?}", self.model.queue);
-        let mut sender = self.processes[1].ring.try_sender().expect("all holders are dead");
-        assert_eq!((sender.position(), receiver.position()), (self.model.sent, self.model.sent));
-        for round in 0..2 * self.model.capacity as u64 {
+    fn works(&self, mut sender: Sender<u64>, mut receiver: Receiver<u64>) {
+        for round in 0..2 * self.capacity as u64 {
             sender.try_send(round).expect("the ring is empty");
             assert_eq!(receiver.try_recv(), Ok(round));
         }
     }
 }
 
-fn check_busy(error: &Error, role: Role) {
-    assert!(
-        matches!((error, role), (Error::Busy { owner }, Role::Held(holder)) if *owner == holder),
-        "{error}: {role:?}"
-    );
-}
-
 /// # Panics
 /// If a promise is broken.
 pub fn run(input: Input) {
-    let segment = Segment::options().size(32 << 10).rows(6).heap().expect("memory for a segment");
-    let ring =
-        Ring::<u64>::create(&segment, "ring", usize::from(input.capacity % 8) + 1).expect("room for it");
-    let capacity = ring.capacity();
-    drop(ring);
-    let other = segment.attach().expect("two of six rows");
-    let model = Model {
-        queue: VecDeque::new(),
-        capacity,
-        sent: 0,
-        received: 0,
-        sender: Role::Free,
-        receiver: Role::Free,
-    };
-    let mut world = World { processes: [Process::new(segment), Process::new(other)], model };
-    for (second, op) in input.steps.into_iter().take(LONGEST) {
-        world.step(usize::from(second), op);
-    }
-    world.drain();
+    play(input.script, 16 << 10, |segment| {
+        let ring =
+            Ring::<u64>::create(segment, "ring", usize::from(input.capacity % 8) + 1).expect("room for it");
+        Queue { queue: VecDeque::new(), capacity: ring.capacity(), sent: 0, received: 0 }
+    });
 }

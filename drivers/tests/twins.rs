@@ -45,10 +45,10 @@ macro_rules! twins {
 }
 
 twins! {
+    byte_ring_ops: 1000;
     check: 300;
     corrupt_ops: 300;
+    directory_ops: 1000;
     open_segment: 1000;
-    records_ops: 1000;
     spsc_ops: 1000;
-    stream_ops: 1000;
 }

@@ -1,4 +1,4 @@
-//! The check over a segment that two attachments use and a third party scribbles over.
+//! See `outlive_drivers::check`, and the README.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Two attachments work while a third party scribbles over header, tables and ring.
+//! See `outlive_drivers::corrupt_ops`, and the README.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

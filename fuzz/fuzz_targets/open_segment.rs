@@ -1,4 +1,4 @@
-//! Arbitrary bytes as a segment: a valid one with changes, or something else altogether.
+//! See `outlive_drivers::open_segment`, and the README.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Operations of two attachments on a ring, with deaths and successors, against a queue: nothing is lost, nothing comes
+//! See `outlive_drivers::spsc_ops`, and the README.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

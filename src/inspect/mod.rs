@@ -34,7 +34,7 @@
 //! |----------------|---------|---------------------|---------|
 //! | whoever checks | nothing | nothing was written | `tests check::sound::a_look_changes_not_a_byte` |
 //!
-//! Tested in `tests/check.rs`, `tests/properties/check.rs`, `fuzz/fuzz_targets/check.rs`.
+//! Tested in `tests/check.rs`, `fuzz/fuzz_targets/check.rs`.
 
 mod report;
 

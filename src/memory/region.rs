@@ -53,6 +53,8 @@ pub(crate) struct Region {
     base: NonNull<u8>,
     len: u64,
     races: RaceTable,
+    #[cfg(fuzzing)]
+    guards_what_is_free: bool,
     #[cfg(loom)]
     built: model::Built,
 }
@@ -69,6 +71,8 @@ struct HeapBlock {
 
 impl Drop for HeapBlock {
     fn drop(&mut self) {
+        #[cfg(fuzzing)]
+        os::poison::unpoison(self.start, self.layout.size());
         // SAFETY: I1 - allocated in `Region::heap` with this layout, and the region is gone.
         unsafe { std::alloc::dealloc(self.start.as_ptr(), self.layout) }
     }
@@ -82,6 +86,11 @@ unsafe impl Sync for Region {}
 /// Alignment of every region.
 pub(crate) const REGION_ALIGN: u64 = 4096;
 const REGION_ALIGN_USIZE: usize = 4096;
+/// What is poisoned begins at such a multiple.
+#[cfg(fuzzing)]
+const POISON_ALIGN: u64 = 8;
+#[cfg(fuzzing)]
+const POISON_ALIGN_USIZE: usize = 8;
 
 impl Region {
     /// The whole of a mapping.
@@ -128,6 +137,11 @@ impl Region {
             let to = copy.base.as_ptr().cast::<MaybeUninit<u8>>();
             // SAFETY: I1 - the whole of the copy, which nobody else knows yet.
             let to = unsafe { core::slice::from_raw_parts_mut(to, count) };
+            #[cfg(fuzzing)]
+            if self.guards_what_is_free {
+                self.copy_what_is_in_use(&from, to);
+                return Ok(copy);
+            }
             // SAFETY: I1, I8 - all of both.
             unsafe { from.load_many(0, to) };
             Ok(copy)
@@ -140,6 +154,8 @@ impl Region {
             base,
             len,
             races: RaceTable::new(),
+            #[cfg(fuzzing)]
+            guards_what_is_free: false,
             #[cfg(loom)]
             built: model::Built::default(),
         }
@@ -171,6 +187,53 @@ impl Region {
     /// Whether a store to it would fault: this process may only look.
     pub(crate) fn is_read_only(&self) -> bool {
         self.mapping().is_some_and(os::map::Mapping::is_read_only)
+    }
+
+    /// Word by word, because free bytes are poisoned: they stay zero in the copy.
+    #[cfg(fuzzing)]
+    fn copy_what_is_in_use(&self, from: &Slots<u8>, to: &mut [MaybeUninit<u8>]) {
+        for (word, to) in to.chunks_mut(POISON_ALIGN_USIZE).enumerate() {
+            let at = word * POISON_ALIGN_USIZE;
+            // SAFETY: I1 - inside the region.
+            let place = unsafe { self.base.add(at) };
+            if !os::poison::is_poisoned(place) {
+                // SAFETY: I1, I8 - as many bytes as there are.
+                unsafe { from.load_many(at, to) };
+            }
+        }
+    }
+
+    /// From now on nobody touches what [`lock_away`](Self::lock_away) names: `AddressSanitizer` reports it. Nothing unless
+    /// `cfg(fuzzing)`, and nothing for a mapping: those bytes have several addresses.
+    pub(crate) fn guard_what_is_free(&mut self) {
+        let _ = &self;
+        #[cfg(fuzzing)]
+        {
+            self.guards_what_is_free = self.mapping().is_none();
+        }
+    }
+
+    /// These bytes are nobody's: an access is an overrun, or comes too late.
+    pub(crate) fn lock_away(&self, at: u64, len: u64) {
+        let _ = (self, at, len);
+        #[cfg(fuzzing)]
+        self.if_guarded(at, len, os::poison::poison);
+    }
+
+    /// These bytes are handed out.
+    pub(crate) fn hand_out(&self, at: u64, len: u64) {
+        let _ = (self, at, len);
+        #[cfg(fuzzing)]
+        self.if_guarded(at, len.next_multiple_of(POISON_ALIGN), os::poison::unpoison);
+    }
+
+    #[cfg(fuzzing)]
+    fn if_guarded(&self, at: u64, len: u64, mark: fn(NonNull<u8>, usize)) {
+        if let (true, Ok(start), Ok(len)) =
+            (self.guards_what_is_free, self.bytes(at, len, 1), usize::try_from(len))
+        {
+            mark(start, len);
+        }
     }
 
     fn writable(&self) -> Result<(), Fault> {

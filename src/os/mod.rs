@@ -27,6 +27,7 @@
 //! | [`membarrier`] | a barrier on every processor that runs one of ours |
 //! | [`wipe`] | memory that is zero in a forked child, and the epoch that counts forks |
 //! | [`per_process`] | a value worked out once a process, and again after a fork |
+//! | `poison` | (of the sanitizer, under `cfg(fuzzing)`) bytes that nobody may touch |
 //! | [`transfer`] | bytes between a descriptor and shared memory |
 //! | [`clock`] | what time it is |
 #![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "the door")]
@@ -42,6 +43,8 @@ pub(crate) mod mirror;
 pub(crate) mod object;
 pub(crate) mod ofd_lock;
 pub(crate) mod per_process;
+#[cfg(fuzzing)]
+pub(crate) mod poison;
 pub(crate) mod process;
 pub(crate) mod reserve;
 pub(crate) mod socket;

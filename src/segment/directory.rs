@@ -225,6 +225,7 @@ fn create(
         }
         other => other?,
     };
+    attached.region().hand_out(at, spec.size.max(1)); // not what it is rounded up by: that lies between two objects
     let entry = entry_of(attached, index)?;
     let old = entry.word();
     let mine = old.next(State::Reserved(attached.owner()));
@@ -276,7 +277,7 @@ fn survey(attached: &Attached, opened: &Opened) -> Result<(Option<u32>, Vec<Exte
     let mut used: Vec<Extent> = opened.extents().collect(); // whatever the entries say
     for index in 0..attached.plan().entries {
         let entry = entry_of(attached, index)?;
-        let word = entry.word();
+        let (word, (was_at, was_len)) = (entry.word(), entry.extent());
         if word.state() == State::Empty && !opened.has(index) {
             usable = usable.or(Some(index));
             break;
@@ -293,6 +294,7 @@ fn survey(attached: &Attached, opened: &Opened) -> Result<(Option<u32>, Vec<Exte
             let (at, len) = entry.extent();
             used.push((at, at.saturating_add(len)));
         } else {
+            attached.region().lock_away(was_at, was_len);
             usable = usable.or(Some(index));
         }
     }

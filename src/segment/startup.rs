@@ -188,8 +188,10 @@ pub(super) fn create_heap(options: &Options) -> Result<Arc<Attached>> {
     let (plan, size) = plan(options)?;
     let size = if FATTER != 0 { plan.data_at + size * FATTER } else { size };
     let plan = Plan { size, ..plan };
-    let region = Region::heap(size, plan.rows)?;
+    let mut region = Region::heap(size, plan.rows)?;
     plan.build(&region, [0; 2], os::process::random())?;
+    region.guard_what_is_free();
+    region.lock_away(plan.data_at, size - plan.data_at);
     join_heap(Arc::new(region), plan)
 }
 

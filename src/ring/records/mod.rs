@@ -117,9 +117,8 @@
 //!
 //! # Where it is tested
 //! `loom-tests/tests/records.rs` (orderings, deaths at every write, counts), `models/tests/records.rs` (every order of steps,
-//! what a successor finds), `tests/properties/records.rs` (against a queue, with deaths),
-//! `fuzz/fuzz_targets/records_ops.rs`, the tests of this module (corrupt words and headers, pads and crossings at every
-//! offset, the wrap of positions).
+//! what a successor finds), `fuzz/fuzz_targets/byte_ring_ops.rs` (against a queue, with deaths), the tests of this module
+//! (corrupt words and headers, pads and crossings at every offset, the wrap of positions).
 
 mod area;
 mod check;

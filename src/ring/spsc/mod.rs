@@ -102,8 +102,8 @@
 //!
 //! # Where it is tested
 //! `loom-tests/tests/spsc.rs` (orderings, deaths at every write, roles), `loom-tests/tests/event.rs` (sleeping),
-//! `models/tests/ends.rs` (every order of the steps of several candidates), the tests of this module (corrupt words, the wrap
-//! of positions).
+//! `models/tests/ends.rs` (every order of the steps of several candidates), `fuzz/fuzz_targets/spsc_ops.rs` (against a
+//! queue, with deaths), the tests of this module (corrupt words, the wrap of positions).
 
 mod check;
 mod guards;

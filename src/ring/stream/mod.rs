@@ -119,8 +119,8 @@
 //! millisecond.
 //!
 //! # Where it is tested
-//! `loom-tests/tests/stream.rs` (orderings, deaths at every write, roles), `tests/properties/stream.rs` (against a queue of
-//! bytes), `tests/stream.rs` (processes that are killed), the tests of this module (corrupt words, the wrap of positions,
+//! `loom-tests/tests/stream.rs` (orderings, deaths at every write, roles), `fuzz/fuzz_targets/byte_ring_ops.rs` (against
+//! a queue of bytes, with deaths), `tests/stream.rs` (processes that are killed), the tests of this module (corrupt words, the wrap of positions,
 //! descriptors of all kinds).
 
 use core::time::Duration;

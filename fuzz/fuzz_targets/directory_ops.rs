@@ -1,0 +1,7 @@
+//! See `outlive_drivers::directory_ops`, and the README.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use outlive_drivers::directory_ops::{Input, run};
+
+fuzz_target!(|input: Input| run(input));
