@@ -7,6 +7,7 @@ use outlive::Segment;
 
 use crate::levels;
 use crate::peers::Peer;
+use crate::process::assert_one_thread;
 use crate::world::{Shape, World};
 use crate::{Survivor, machine};
 
@@ -138,8 +139,7 @@ impl Case {
     /// If this process has more threads; on processors other than x86-64.
     pub fn explore(&self, tier: Tier) -> Report {
         assert!(machine::is_supported(), "kills at every instruction need x86-64");
-        let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
-        assert_eq!(threads, 1, "this process forks: no other threads (`harness = false` in Cargo.toml)");
+        assert_one_thread();
         alarm::set(PATIENCE);
         let Report { counts, mut failures } = levels::run(self, tier);
         alarm::cancel();

@@ -100,6 +100,7 @@
 //!   hold meanwhile is not looked at.
 #![cfg(all(target_os = "linux", not(loom)))]
 
+mod arguments;
 mod case;
 mod judge;
 mod levels;
