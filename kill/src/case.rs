@@ -22,8 +22,8 @@ pub struct Case {
     pub covers: &'static [&'static str],
     /// How the segment is made.
     pub shape: Shape,
-    /// Builds what the operation works on. Whatever this process keeps open of it counts as dead later; who is to be dead
-    /// already has [died](crate::dies).
+    /// Builds what the operation works on, and keeps nothing of it open: it would be dead in the copies, and alive in level 3.
+    /// Who is to be dead already has [died](crate::dies).
     pub given: fn(&World),
     /// Other processes, in the middle of something. They have no turn while the victim is stepped, and live on when it is
     /// killed in earnest.
