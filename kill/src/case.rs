@@ -7,6 +7,7 @@ use outlive::Segment;
 
 use crate::levels;
 use crate::peers::Peer;
+use crate::process::assert_one_thread;
 use crate::world::{Shape, World};
 use crate::{Survivor, machine};
 
@@ -21,8 +22,8 @@ pub struct Case {
     pub covers: &'static [&'static str],
     /// How the segment is made.
     pub shape: Shape,
-    /// Builds what the operation works on. Whatever this process keeps open of it counts as dead later; who is to be dead
-    /// already has [died](crate::dies).
+    /// Builds what the operation works on, and keeps nothing of it open: it would be dead in the copies, and alive in level 3.
+    /// Who is to be dead already has [died](crate::dies).
     pub given: fn(&World),
     /// Other processes, in the middle of something. They have no turn while the victim is stepped, and live on when it is
     /// killed in earnest.
@@ -138,8 +139,7 @@ impl Case {
     /// If this process has more threads; on processors other than x86-64.
     pub fn explore(&self, tier: Tier) -> Report {
         assert!(machine::is_supported(), "kills at every instruction need x86-64");
-        let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
-        assert_eq!(threads, 1, "this process forks: no other threads (`harness = false` in Cargo.toml)");
+        assert_one_thread();
         alarm::set(PATIENCE);
         let Report { counts, mut failures } = levels::run(self, tier);
         alarm::cancel();

@@ -91,6 +91,8 @@
 //! # Limits
 //! * Linux on x86-64; elsewhere [`run`] says that nothing was tested. `ptrace` must be allowed: otherwise every case fails.
 //! * The process that calls it has one thread; so has the victim.
+//! * A case has 120 seconds, and its victim 60; in a debug build twice as long.
+//! * Whoever ends a test from outside while it runs (`Ctrl-C`) may leave names `outlive-kill-*` in `/dev/shm`.
 //! * The victim runs alone. What needs another process *running at the same moment*, or weak memory, is for loom:
 //!   `outlive::model`.
 //! * A system call is one instruction: a death halfway through its writes to the segment is not tried.
@@ -100,6 +102,7 @@
 //!   hold meanwhile is not looked at.
 #![cfg(all(target_os = "linux", not(loom)))]
 
+mod arguments;
 mod case;
 mod judge;
 mod levels;

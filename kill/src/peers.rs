@@ -65,7 +65,9 @@ impl Peers {
             if let Peer::Keeps(_) = peer {
                 process.kill();
             } else if within(patience, || has_ended(process.pid())) {
-                process.succeeds();
+                process
+                    .succeeds()
+                    .map_err(|why| format!("a peer that waits has returned, and then: {why}"))?;
             } else {
                 return Err("a peer that waits does not return".to_owned());
             }

@@ -5,12 +5,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use nix::libc;
+use nix::sys::prctl;
 use nix::sys::signal::{self, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{self, ForkResult, Pid};
 
 /// After this long, in seconds, whatever happens, a forked process has hung: its alarm ends it.
-const ALARM: u32 = 60;
+pub(crate) const ALARM: u32 = if cfg!(debug_assertions) { 120 } else { 60 };
 
 /// Killed and reaped when dropped.
 #[derive(Debug)]
@@ -19,17 +20,30 @@ pub(crate) struct Forked {
     reaped: bool,
 }
 
-/// Forks: `None` in the child, which has an alarm, and must not return: see [`leave`].
+/// Forks: `None` in the child, which has an alarm, dies with its parent, and must not return: see [`leave`].
 pub(crate) fn fork() -> Option<Forked> {
+    let parent = unistd::getpid();
     // SAFETY: for processes with one thread: see the limits in lib.rs.
     match unsafe { unistd::fork() }.expect("a process can be forked") {
         ForkResult::Child => {
             unistd::alarm::set(ALARM);
+            // An alarm does not end who is stopped, as peers are.
+            prctl::set_pdeathsig(Signal::SIGKILL).expect("a signal at the parent's death");
+            if unistd::getppid() != parent {
+                std::process::abort(); // it had died before
+            }
             panic_tersely();
             None
         }
         ForkResult::Parent { child } => Some(Forked { pid: child, reaped: false }),
     }
+}
+
+/// # Panics
+/// If there are more: what they hold in this moment would be held in a forked process for ever.
+pub(crate) fn assert_one_thread() {
+    let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    assert_eq!(threads, 1, "this process forks: no other threads (`harness = false` in Cargo.toml)");
 }
 
 /// Does the work, and ends this process without running anything else; a panic is exit status 1.
@@ -48,7 +62,7 @@ pub(crate) fn leave(work: impl FnOnce()) -> ! {
 /// If the work panics.
 pub fn dies(work: impl FnOnce()) {
     let Some(process) = fork() else { leave(work) };
-    process.succeeds();
+    process.succeeds().expect("who is to die does his work before");
 }
 
 /// A backtrace, step by step, would never come to an end; and unwinding is no death.
@@ -65,10 +79,13 @@ impl Forked {
     }
 
     /// It ends by itself, and content.
-    pub(crate) fn succeeds(mut self) {
+    pub(crate) fn succeeds(mut self) -> Result<(), String> {
         self.reaped = true;
         let status = waitpid(self.pid, None).expect("a child of ours can be waited for"); // its alarm ends it
-        assert_eq!(status, WaitStatus::Exited(self.pid, 0), "a forked process failed");
+        match status {
+            WaitStatus::Exited(_, 0) => Ok(()),
+            other => Err(format!("a forked process failed: {other:?}")),
+        }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -7,9 +7,11 @@ use std::process::ExitCode;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::{Pid, pipe};
 
+use crate::arguments::Arguments;
 use crate::case::{Case, Counts, Report, Tier};
 use crate::machine;
-use crate::process::{Forked, fork, leave};
+use crate::process::{Forked, assert_one_thread, fork, leave};
+use crate::world::remove_names_of;
 
 /// Without optimisation each operation takes nine times the steps: of more than so many...
 const MANY: usize = 16;
@@ -23,17 +25,18 @@ const MOST: usize = 6;
 /// Runs the cases, and prints a table of what was done and a line for each failure: the `main` of a test with
 /// `harness = false`.
 ///
-/// Arguments are names of cases, or parts of them, and choose; `--list` lists. `OUTLIVE_KILL` says how thorough it is: see
+/// Arguments are names of cases, or parts of them, and choose; `--exact`, `--skip` and `--list` are those of other tests, whose
+/// further options change nothing. `OUTLIVE_KILL` says how thorough it is: see
 /// [`Tier::from_environment`]. Without optimisation, and unless something was chosen, only a sample is run of more than 16
 /// cases.
+///
+/// # Panics
+/// If this process has more than one thread.
 #[allow(clippy::print_stdout, reason = "the table of a test")]
 pub fn run(groups: &[&[Case]]) -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let wanted: Vec<&String> = arguments.iter().filter(|word| !word.starts_with('-')).collect();
-    let is_wanted =
-        |case: &&Case| wanted.is_empty() || wanted.iter().any(|part| case.name.contains(part.as_str()));
-    let chosen: Vec<&Case> = groups.iter().copied().flatten().filter(is_wanted).collect();
-    if arguments.iter().any(|word| word == "--list") {
+    let arguments = Arguments::new(std::env::args().skip(1));
+    let chosen: Vec<&Case> = groups.iter().copied().flatten().filter(|case| arguments.want(case)).collect();
+    if arguments.list {
         for case in chosen {
             println!("{}: test", case.name);
         }
@@ -43,7 +46,8 @@ pub fn run(groups: &[&[Case]]) -> ExitCode {
         println!("*** NOT TESTED: kills at every instruction need x86-64 ***");
         return ExitCode::SUCCESS;
     }
-    let asked = !wanted.is_empty() || std::env::var_os("OUTLIVE_KILL").is_some();
+    assert_one_thread();
+    let asked = arguments.choose() || std::env::var_os("OUTLIVE_KILL").is_some();
     let bounded = cfg!(debug_assertions) && !asked && chosen.len() > MANY;
     let cases: Vec<&Case> = chosen.into_iter().step_by(if bounded { SAMPLE } else { 1 }).collect();
     if bounded {
@@ -69,6 +73,9 @@ pub fn run(groups: &[&[Case]]) -> ExitCode {
         total.iter_mut().zip(&numbers).for_each(|(total, number)| *total += number);
     }
     print_row(&format!("{} operations", rows.len()), &total);
+    if groups.iter().all(|group| group.is_empty()) {
+        failures.push("there are no operations: nothing was tested".to_owned());
+    }
     if rows.len() < cases.len() {
         failures.push(format!("{} operations were not run to their end", cases.len() - rows.len()));
     }
@@ -122,7 +129,9 @@ impl Worker {
         if let Some(case) = current {
             failures.push(format!("{}: has hung, or ended its tester", cases[case].name));
         }
+        let pid = self.process.pid();
         drop(self.process);
+        remove_names_of(pid);
     }
 }
 

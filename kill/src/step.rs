@@ -11,8 +11,9 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use crate::location;
 use crate::machine::{begin, end, end_address, next_of};
-use crate::process::{Forked, fork, leave};
+use crate::process::{ALARM, Forked, fork, leave};
 
 /// The operation that is stepped: in a [victim](crate::Case::victim), once, after whatever prepares it.
 ///
@@ -66,9 +67,13 @@ impl Stepped {
             leave(work)
         };
         let pid = process.pid();
-        let status = waitpid(pid, None).map_err(told)?;
-        if status != WaitStatus::Stopped(pid, Signal::SIGTRAP) {
-            return Err(format!("the victim did not come to its operation: {status:?}"));
+        loop {
+            match waitpid(pid, None).map_err(told)? {
+                WaitStatus::Stopped(_, Signal::SIGTRAP) => break,
+                // As if nobody traced it: of a child of its own, for example.
+                WaitStatus::Stopped(_, signal) => ptrace::cont(pid, signal).map_err(told)?,
+                other => return Err(format!("the victim did not come to its operation: {other:?}")),
+            }
         }
         ptrace::setoptions(pid, ptrace::Options::PTRACE_O_EXITKILL).map_err(told)?;
         let next = next_of(pid).map_err(told)?;
@@ -84,8 +89,14 @@ impl Stepped {
         ptrace::step(self.pid, None).map_err(told)?;
         let status = waitpid(self.pid, None).map_err(told)?;
         if status != WaitStatus::Stopped(self.pid, Signal::SIGTRAP) {
-            let steps = self.steps;
-            return Err(format!("the victim came to an end of its own after {steps} steps: {status:?}"));
+            let (steps, at) = (self.steps, location::of(executed));
+            let why = match status {
+                WaitStatus::Stopped(_, Signal::SIGALRM) => {
+                    format!("the victim is blocked, or takes longer than {ALARM} s")
+                }
+                _ => format!("the victim came to an end of its own: {status:?}"),
+            };
+            return Err(format!("{why}: after {steps} steps, {at}"));
         }
         self.next = next_of(self.pid).map_err(told)?;
         self.steps += 1;

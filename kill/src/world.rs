@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use memmap2::Mmap;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::unistd::Pid;
 
 use outlive::{Address, Error, Result, Segment};
 
@@ -36,17 +37,18 @@ enum Place {
     Named(Name),
 }
 
-/// In shared memory; removed when dropped.
+/// In shared memory; removed when dropped, with all that was made of it.
 #[derive(Debug)]
 struct Name(String);
 
 const SHARED_MEMORY: &str = "/dev/shm";
+const NAMES: &str = "outlive-kill-";
 
 impl Name {
     fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed); // unique, whatever the order
-        Self(format!("outlive-kill-{}-{number}.", std::process::id()))
+        Self(format!("{NAMES}{}-{number}.", std::process::id()))
     }
 
     fn path(&self) -> PathBuf {
@@ -56,8 +58,27 @@ impl Name {
 
 impl Drop for Name {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(self.path());
+        remove_all_of(&self.0);
     }
+}
+
+/// Names in shared memory that were made of this one, itself included.
+fn all_of(name: &str) -> impl Iterator<Item = String> {
+    let names = std::fs::read_dir(SHARED_MEMORY).into_iter().flatten().flatten();
+    names
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(move |other| other.contains(name))
+}
+
+fn remove_all_of(name: &str) {
+    for name in all_of(name) {
+        let _ = std::fs::remove_file(PathBuf::from(SHARED_MEMORY).join(name));
+    }
+}
+
+/// What a process has left that was killed, or has hung.
+pub(crate) fn remove_names_of(pid: Pid) {
+    remove_all_of(&format!("{NAMES}{pid}-"));
 }
 
 impl World {
@@ -155,9 +176,7 @@ impl World {
     /// Other names in shared memory that were made of this one, and were left behind.
     pub(crate) fn strays(&self) -> Vec<String> {
         let Place::Named(name) = &self.0 else { return Vec::new() };
-        let names = std::fs::read_dir(SHARED_MEMORY).expect("shared memory can be listed").flatten();
-        let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        names.filter(|other| other.contains(&name.0) && *other != name.0).collect()
+        all_of(&name.0).filter(|other| *other != name.0).collect()
     }
 }
 

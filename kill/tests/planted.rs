@@ -4,14 +4,16 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test, which reports by itself")]
 
-use std::process::ExitCode;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::AtomicU64 as Counter;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use outlive::Segment;
 use outlive::atomic::{AtomicU64, Ordering};
 use outlive::object::Object;
-use outlive_kill::{Case, INSIDE, NAMED, Peer, Report, Survivor, Tier, World, forget, keep, step};
+use outlive::ring::spsc::Ring;
+use outlive_kill::{Case, INSIDE, NAMED, Peer, Report, Survivor, Tier, World, dies, forget, keep, step};
 
 type Words = Object<[AtomicU64; 4]>;
 
@@ -188,6 +190,40 @@ const PLANTED: &[(Case, &str)] = &[
     ),
     (
         Case {
+            name: "a sleeper who wakes and finds nothing",
+            victim: |world| {
+                let ring = Ring::<u64>::open_or_create(&world.attach(), "r", 4).unwrap();
+                let sender = ring.try_sender().unwrap();
+                step(|| drop(sender));
+            },
+            given: |world| {
+                given(world);
+                forget(Ring::<u64>::open_or_create(&world.attach(), "r", 4).unwrap());
+            },
+            peers: &[Peer::Waits(|world| {
+                let ring = Ring::<u64>::open_or_create(&world.attach(), "r", 4).unwrap();
+                let mut receiver = ring.try_receiver().unwrap();
+                assert_eq!(receiver.recv(), Ok(7)); // planted: it comes back with an error
+            })],
+            outcomes: &["0"],
+            ..ONE
+        },
+        "a peer that waits has returned, and then: ",
+    ),
+    (
+        Case {
+            name: "a child in the victim, and a wrong outcome",
+            victim: |world| {
+                dies(|| ());
+                (ONE.victim)(world);
+            },
+            outcomes: &["0", "2"],
+            ..ONE
+        },
+        "\"1\"; expected",
+    ),
+    (
+        Case {
             name: "something that only a sweep repairs",
             seen: |survivor| format!("{}{}", if survivor.is_swept() { "" } else { "not " }, seen(survivor)),
             ..ONE
@@ -249,6 +285,9 @@ fn main() -> ExitCode {
         println!("*** NOT TESTED: kills at every instruction need x86-64 ***");
         return ExitCode::SUCCESS;
     }
+    if std::env::args().any(|argument| argument == KILLED) {
+        let _never = ENDLESS.explore(Tier::default());
+    }
     // Around each switch is where these bugs are.
     let tier = Tier { doubles: 2, reals: 1, patience: Duration::from_secs(2), ..Tier::default() };
     let Report { counts, failures } = RIGHT.explore(tier);
@@ -267,15 +306,51 @@ fn main() -> ExitCode {
             println!("expected {told:?} in {failures:#?}");
         }
     }
-    remove_what_was_left();
+    the_tester_is_killed();
+    nothing_is_left();
     if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn remove_what_was_left() {
-    let ours = format!("outlive-kill-{}-", std::process::id());
-    for entry in std::fs::read_dir("/dev/shm").unwrap().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(&ours) {
-            let _ = std::fs::remove_file(entry.path());
+/// In place of everything else: the argument of a tester that is killed.
+const KILLED: &str = "a tester that is killed";
+
+/// Has a peer, which tells its number, and a victim whose operation never ends.
+const ENDLESS: Case = Case {
+    peers: &[Peer::Keeps(|_| {
+        println!("{}", std::process::id());
+        keep(());
+    })],
+    victim: |_| step(|| while GIVEN.load(Ordering::Relaxed) != u64::MAX {}),
+    ..ONE
+};
+
+/// A tester is killed: its peer, which is stopped then, dies as well.
+fn the_tester_is_killed() {
+    let mut tester = Command::new(std::env::current_exe().unwrap());
+    let mut tester = tester.arg(KILLED).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(tester.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let peer: u32 = line.trim().parse().unwrap();
+    let state = || {
+        let stat = std::fs::read_to_string(format!("/proc/{peer}/stat")).ok()?;
+        stat.rsplit(") ").next()?.chars().next()
+    };
+    let becomes = |wanted: fn(Option<char>) -> bool| {
+        let start = Instant::now();
+        while !wanted(state()) {
+            assert!(start.elapsed() < Duration::from_secs(60), "the peer is in state {:?}", state());
+            std::thread::yield_now();
         }
-    }
+    };
+    becomes(|state| state == Some('T'));
+    tester.kill().unwrap();
+    tester.wait().unwrap();
+    becomes(|state| matches!(state, None | Some('Z' | 'X')));
+}
+
+fn nothing_is_left() {
+    let ours = format!("outlive-kill-{}-", std::process::id());
+    let names = std::fs::read_dir("/dev/shm").unwrap().flatten().map(|entry| entry.file_name());
+    let left: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+    assert!(!left.iter().any(|name| name.starts_with(&ours)), "{left:?}");
 }

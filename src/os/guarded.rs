@@ -180,6 +180,9 @@ mod tests {
             let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
             // SAFETY: a live local; the limit is the child's own.
             unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) };
+            // A sanitizer would make an exit of it.
+            // SAFETY: the default; the child has one thread, and no handler runs in it.
+            unsafe { libc::signal(libc::SIGSEGV, libc::SIG_DFL) };
             // SAFETY: readable, or a fault, which is what is asked.
             let _ = unsafe { guarded.base().as_ptr().wrapping_offset(offset).read_volatile() };
             true

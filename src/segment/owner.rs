@@ -4,7 +4,9 @@ use core::fmt;
 
 /// An attachment, as it is stamped into every word that it holds: row and generation of the attachment table.
 ///
-/// A row has a new generation with each tenant, so that the stamp of a dead process never names its successor.
+/// A row has a new generation with each tenant, so that the stamp of a dead process does not name its successor. After 16384
+/// tenants of one row it comes again: what outlive stamps was cleared long before, and a stamp in a word of yours, which
+/// nobody has taken over from the dead by then, counts as that of the living.
 ///
 /// ```
 /// let segment = outlive::Segment::heap(1 << 16)?;

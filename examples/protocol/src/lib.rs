@@ -34,12 +34,15 @@ pub struct Latest {
     bell: Ring<u64>,
 }
 
-/// The right to publish, until it is dropped.
+/// The right to publish, until it is dropped. It is not inherited: a forked child must not publish with its copy, and gives
+/// nothing up when it drops it.
 #[derive(Debug)]
 pub struct Publisher {
     latest: Latest,
     /// `Some`, until it is dropped.
     bell: Option<Sender<u64>>,
+    /// Whose it is: nothing else tells a forked child from its parent.
+    process: u32,
 }
 
 impl Latest {
@@ -98,7 +101,7 @@ impl Latest {
                 return Err(why);
             }
         };
-        let mut publisher = Publisher { latest: self.clone(), bell: Some(bell) };
+        let mut publisher = Publisher { latest: self.clone(), bell: Some(bell), process: std::process::id() };
         publisher.ring(); // in the place of one who was killed before he did
         Ok(Some(publisher))
     }
@@ -131,6 +134,9 @@ impl Drop for Publisher {
     fn drop(&mut self) {
         if let Some(bell) = self.bell.take() {
             bell.resign();
+        }
+        if std::process::id() != self.process {
+            return;
         }
         let stamp = u64::from(self.latest.segment.owner().bits());
         let mine = &self.latest.words[PUBLISHER];

@@ -147,7 +147,19 @@ const PLANTED: &[(Case, &str)] = &[
     ),
 ];
 
+/// A forked child has a copy of the publisher: when it drops that, its parent stays the publisher.
+fn a_forked_child_gives_nothing_up() {
+    let segment = Segment::options().size(1 << 16).memfd("protocol").unwrap();
+    let latest = Latest::open_or_create(&segment).unwrap();
+    let mut publisher = Some(latest.publisher().unwrap().unwrap());
+    dies(|| publisher = None);
+    assert!(matches!(latest.publisher(), Ok(None)), "a forked child has given up what its parent has");
+    publisher.unwrap().publish(value(1));
+    assert_eq!(drained(&latest), [1]);
+}
+
 fn main() -> ExitCode {
+    a_forked_child_gives_nothing_up();
     if cfg!(target_arch = "x86_64") {
         for (case, told) in PLANTED {
             let failures = case.explore(Tier::from_environment()).failures;

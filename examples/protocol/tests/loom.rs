@@ -60,7 +60,7 @@ fn reading_while_publishing(publish: Publish) -> usize {
 #[test]
 fn a_reader_sees_whole_values() {
     let iterations = reading_while_publishing(right);
-    assert!(iterations > 1000, "{iterations}");
+    assert!(iterations > 5000, "{iterations}");
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn there_is_one_successor() {
         let publisher = latest.publisher().unwrap()?;
         Some(Box::new(publisher))
     });
-    assert!(iterations > 60, "{iterations}");
+    assert!(iterations > 150, "{iterations}");
 }
 
 #[test]
@@ -167,7 +167,11 @@ fn dying_anywhere(life: Life) -> Vec<usize> {
         let died = Arc::new(AtomicBool::new(false));
         let count = explore(2, {
             let died = Arc::clone(&died);
-            move || drop(dying(k, life).then(|| died.store(true, Ordering::Relaxed))) // a statistic, not part of the model
+            move || {
+                if dying(k, life) {
+                    died.store(true, Ordering::Relaxed); // a statistic, not part of the model
+                }
+            }
         });
         // as above
         if !died.load(Ordering::Relaxed) {
@@ -181,7 +185,7 @@ fn dying_anywhere(life: Life) -> Vec<usize> {
 #[test]
 fn a_publisher_dies_anywhere() {
     let deaths = dying_anywhere(|latest, _| latest.publisher().unwrap().unwrap().publish(value(1)));
-    assert!(deaths.len() > 10 && deaths.iter().sum::<usize>() > 1000, "{deaths:?}");
+    assert!(deaths.len() > 14 && deaths.iter().sum::<usize>() > 2000, "{deaths:?}");
 }
 
 #[test]
