@@ -1,7 +1,7 @@
 //! Promise: whoever is killed, whenever: nothing that was committed is lost, comes twice or is torn, and nobody waits for
 //! the dead.
 //!
-//! The soak itself is a command, `outlive soak`: `soak/command.rs` runs it. `OUTLIVE_SEED` repeats a run,
+//! The soak itself is a command, `outlive soak`: `soak/command.rs` runs it. `OUTLIVE_SEED` makes the same choices again,
 //! `OUTLIVE_SOAK_SECONDS` lengthens it.
 
 #![cfg(not(loom))]

@@ -115,7 +115,8 @@ fn again(seed: u64) -> Vec<Finding> {
         board.done();
     };
     let mut findings = Vec::new();
-    supervise(&[&board], vec![Worker::start(work)], |_, _| None, Plan::of_seconds(3600), &mut findings);
+    let plan = Plan::of_seconds(3600);
+    supervise(&[&board], vec![Worker::start(work)], |_, _| None, plan, REPEATABLE, &mut findings);
     report("again", &[&board], &findings, Duration::ZERO, Duration::ZERO);
     findings
 }
@@ -151,8 +152,9 @@ fn at_rest(first: u64, plan: Plan) -> Vec<Finding> {
     let mut findings = Vec::new();
     let (began, spent) = (Instant::now(), watch::spent_by_children());
     let next = |w: usize, seed: u64| Some(start(w, seed.wrapping_add(WORKERS)));
-    supervise(&boards, workers, next, plan, &mut findings);
+    supervise(&boards, workers, next, plan, REPEATABLE, &mut findings);
     report("at rest", &boards, &findings, began.elapsed(), watch::spent_by_children() - spent);
+    findings.extend(idle(&boards, &findings));
     findings
 }
 
@@ -165,18 +167,37 @@ fn live(seed: u64, plan: Plan) -> Vec<Finding> {
     ];
     let mut findings = Vec::new();
     let (began, spent) = (Instant::now(), watch::spent_by_children());
-    supervise(&[&acts, &scribbles], workers, |_, _| None, plan, &mut findings);
+    let never_the_same = "live (what met what does not come again), seed ";
+    supervise(&[&acts, &scribbles], workers, |_, _| None, plan, never_the_same, &mut findings);
     report("live", &[&acts], &findings, began.elapsed(), watch::spent_by_children() - spent);
     println!("live: {} bursts of writes", scribbles.tally().done);
+    findings.extend(idle(&[&acts], &findings));
     findings
 }
 
-/// Until all have ended, or there is enough. `next`: a worker in the place of one that was lost in that execution.
+/// The execution of this number can be done again.
+const REPEATABLE: &str = "in the execution of OUTLIVE_SEED=";
+
+/// Whether nothing was found because nothing was looked at: a quarter of what was done got into a segment, at least.
+fn idle(boards: &[&Board], findings: &[Finding]) -> Option<Finding> {
+    let tallies: Vec<Tally> = boards.iter().map(|board| board.tally()).collect();
+    let sum = |of: fn(&Tally) -> u64| tallies.iter().map(of).sum::<u64>();
+    let (done, opened) = (sum(|tally| tally.done), sum(|tally| tally.opened));
+    let idle = findings.is_empty() && (done == 0 || opened < done / 4 || sum(|tally| tally.answers) < opened);
+    idle.then(|| {
+        println!("{:?}: of {done} executions {opened} could open their segment", Finding::Idle);
+        Finding::Idle
+    })
+}
+
+/// Until all have ended, or there is enough. `next`: a worker in the place of one that was lost in that execution. `whose`:
+/// before the execution's number.
 fn supervise(
     boards: &[&Board],
     workers: Vec<Worker>,
     next: impl Fn(usize, u64) -> Option<Worker>,
     plan: Plan,
+    whose: &str,
     findings: &mut Vec<Finding>,
 ) {
     let began = Instant::now();
@@ -187,7 +208,7 @@ fn supervise(
             *place = None;
             if let Err((finding, how)) = ended {
                 let seed = boards[w].tally().seed;
-                println!("{finding:?} in the execution of OUTLIVE_SEED={seed}: {how}");
+                println!("{finding:?} {whose}{seed}: {how}");
                 findings.push(finding);
                 if findings.len() < ENOUGH && !plan.is_over(began, boards) {
                     *place = next(w, seed);

@@ -54,6 +54,9 @@ impl Guarded {
         let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
         // SAFETY: new addresses, chosen by the kernel.
         let start = unsafe { mman::mmap_anonymous(None, total, ProtFlags::PROT_NONE, flags) }?;
+        // Where `mlockall` has all that comes locked, addresses are counted like memory, and what is mapped to them once more.
+        // SAFETY: I1 - just reserved; nothing was locked there but by that.
+        let _ = unsafe { mman::munlock(start, total.get()) };
         // At `align` at the latest, and behind a page at least: `start` is a multiple of pages.
         let first = start.addr().get().wrapping_add(page).next_multiple_of(align);
         let offset = first.wrapping_sub(start.addr().get());
@@ -224,5 +227,27 @@ mod tests {
         assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
         assert!(guarded.place(1, len, fd.as_fd(), 0, false).is_err(), "not inside");
         guarded.place(0, len, reader.as_fd(), 0, true).unwrap();
+    }
+
+    /// A process whose mappings are all locked in memory pays for what it uses, and not for the addresses around it.
+    #[test]
+    fn locked_memory_is_counted_once() {
+        let len = NonZeroUsize::new(64 * page_size()).unwrap();
+        let fd = object(len.get() as u64);
+        let child = Child::spawn(|| {
+            let most = len.get() as u64 * 3 / 2;
+            let few = libc::rlimit { rlim_cur: most, rlim_max: most };
+            // SAFETY: a live local; the limit is the child's own.
+            unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const few) };
+            // SAFETY: takes the right away to go beyond the limit, from root, and from this process alone.
+            unsafe { libc::syscall(libc::SYS_setuid, 65534) };
+            mman::mlockall(mman::MlockAllFlags::MCL_FUTURE).unwrap();
+            let mut guarded = Guarded::new(len, 1).unwrap();
+            guarded.place(0, len, fd.as_fd(), 0, false).unwrap();
+            // SAFETY: mapped, and the child's alone.
+            unsafe { guarded.base().write_volatile(1) };
+            true
+        });
+        assert!(child.succeeds());
     }
 }

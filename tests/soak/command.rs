@@ -116,6 +116,28 @@ fn killed_itself_its_workers_die_and_the_segments_are_temporary() {
 }
 
 #[test]
+fn when_it_cannot_go_on_it_says_so_and_nothing_is_left() {
+    let child = endless();
+    let id = child.id();
+    let few = libc::rlimit { rlim_cur: 4, rlim_max: 4 }; // descriptors: nobody can be started any more
+    // SAFETY: a live local, and a process that nobody has waited for.
+    let set = unsafe {
+        libc::prlimit(i32::try_from(id).unwrap(), libc::RLIMIT_NOFILE, &raw const few, std::ptr::null_mut())
+    };
+    assert_eq!(set, 0);
+    assert_eq!(ends_with(1, &child.wait_with_output().unwrap()), "");
+    assert_eq!(names_of(id), Vec::<String>::new());
+}
+
+#[test]
+fn the_longest_life_and_the_shortest_run() {
+    let arguments =
+        ["soak", "--seconds=1", "--processes=2", "--segment=memfd", "--kill-every=1e19", "--json"];
+    let report: Value = serde_json::from_str(&ends_with(0, &bounded_by(outlive(&arguments), 60))).unwrap();
+    assert!(number(&report, "operations") > 0, "{report}");
+}
+
+#[test]
 fn what_it_cannot_do_is_wrong_usage() {
     for argument in ["--processes=1", "--processes=33", "--seconds=0", "--kill-every=x", "--segment=heap"] {
         assert_eq!(ends_with(2, &bounded_by(outlive(&["soak", argument]), 60)), "", "{argument}");

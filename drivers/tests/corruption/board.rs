@@ -41,6 +41,7 @@ pub const KINDS: [&str; 25] = [
 struct Words {
     /// Of the execution under way.
     seed: AtomicU64,
+    under_way: AtomicU64,
     begun: AtomicU64,
     done: AtomicU64,
     /// Segments that could be opened.
@@ -60,6 +61,7 @@ pub struct Board(MmapRaw);
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     pub seed: u64,
+    pub under_way: bool,
     pub begun: u64,
     pub done: u64,
     pub opened: u64,
@@ -81,11 +83,13 @@ impl Board {
 
     pub fn begin(&self, seed: u64) {
         self.words().seed.store(seed, Ordering::Relaxed);
+        self.words().under_way.store(1, Ordering::Relaxed);
         add(&self.words().begun);
     }
 
     pub fn done(&self) {
         add(&self.words().done);
+        self.words().under_way.store(0, Ordering::Relaxed);
     }
 
     pub fn opened(&self) {
@@ -114,6 +118,7 @@ impl Board {
         let get = |word: &AtomicU64| word.load(Ordering::Relaxed);
         Tally {
             seed: get(&words.seed),
+            under_way: get(&words.under_way) != 0,
             begun: get(&words.begun),
             done: get(&words.done),
             opened: get(&words.opened),

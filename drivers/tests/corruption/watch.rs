@@ -16,14 +16,17 @@ use super::board::Board;
 const BUSY: Duration = Duration::from_secs(2);
 /// The longest that any operation waits is ten seconds, for the directory.
 const ASLEEP: Duration = Duration::from_secs(40);
+/// What counts at most from one look to the next: after more, the parent, or the whole machine, stood still.
+const MOST: Duration = Duration::from_millis(200);
 
 /// A process that does executions.
 #[derive(Debug)]
 pub struct Worker {
     pid: Pid,
-    /// Of the execution under way: which one, since when, and how much of the processor it has had by then.
+    /// Of the execution under way: which one, how long it has been seen, and how much of the processor it has had by then.
     begun: u64,
-    since: Instant,
+    seen: Duration,
+    looked: Instant,
     spent: Duration,
 }
 
@@ -33,6 +36,8 @@ pub enum Finding {
     Fault,
     Panic,
     Hang,
+    /// Nothing went wrong, for nothing was done.
+    Idle,
 }
 
 impl Worker {
@@ -41,7 +46,8 @@ impl Worker {
         // SAFETY: this process has one thread.
         match unsafe { fork() }.expect("one more process") {
             ForkResult::Parent { child } => {
-                Self { pid: child, begun: 0, since: Instant::now(), spent: Duration::ZERO }
+                let (seen, spent) = (Duration::ZERO, Duration::ZERO);
+                Self { pid: child, begun: 0, seen, looked: Instant::now(), spent }
             }
             ForkResult::Child => {
                 set_pdeathsig(Signal::SIGKILL).expect("a signal that there is");
@@ -57,24 +63,27 @@ impl Worker {
     pub fn look(&mut self, board: &Board) -> Option<Result<(), (Finding, String)>> {
         match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)).expect("it is ours") {
             WaitStatus::StillAlive => {}
-            WaitStatus::Exited(_, 0) => return Some(Ok(())),
+            WaitStatus::Exited(_, 0) => {
+                let left = || (Finding::Fault, "it left in the middle, as if all were well".to_owned());
+                return Some(if board.tally().under_way { Err(left()) } else { Ok(()) });
+            }
             WaitStatus::Exited(_, PANICKED) => return Some(Err((Finding::Panic, "it panicked".to_owned()))),
             other => return Some(Err((Finding::Fault, format!("it ended by {other:?}")))),
         }
         let (begun, spent) = (board.tally().begun, self.spent());
+        let passed = self.looked.elapsed().min(MOST);
+        self.looked = Instant::now();
         if begun != self.begun {
-            (self.begun, self.since, self.spent) = (begun, Instant::now(), spent);
+            (self.begun, self.seen, self.spent) = (begun, Duration::ZERO, spent);
             return None;
         }
+        self.seen += passed;
         let busy = spent.saturating_sub(self.spent);
-        if busy < BUSY && self.since.elapsed() < ASLEEP {
+        if busy < BUSY && self.seen < ASLEEP {
             return None;
         }
         self.end();
-        Some(Err((
-            Finding::Hang,
-            format!("it went on for {:?}, {busy:?} of them busy", self.since.elapsed()),
-        )))
+        Some(Err((Finding::Hang, format!("it went on for {:?}, {busy:?} of them busy", self.seen))))
     }
 
     fn spent(&self) -> Duration {

@@ -138,6 +138,11 @@ impl Judge {
         }
     }
 
+    /// Nobody is at these any more: whoever comes next may take his time to begin.
+    pub(crate) fn forget(&self, hands: core::ops::Range<usize>) {
+        self.hands[hands].iter().for_each(|watch| watch.page.set(hand::SERIAL, 0));
+    }
+
     /// Whether some hand could go on at the last two looks, and did not: one of those that `which` takes, by its number and
     /// that of the subject which it is at.
     pub(crate) fn suspects(&self, which: impl Fn(usize, usize) -> bool) -> bool {
@@ -188,6 +193,23 @@ mod tests {
         page.set(hand::SERIAL, 2);
         assert!(watch.look(now + apart * 200, &subjects).is_none(), "it has gone on");
         last
+    }
+
+    #[test]
+    fn the_dead_are_not_blocked() {
+        let ledger = Ledger::create(1).expect("a segment");
+        let page = ledger.hand(1).expect("a page");
+        let (mut judge, subjects) = (Judge::new(&ledger, 2).expect("pages"), [There(true)].map(boxed));
+        page.set(hand::WAITS, Waits::NOT.word(0));
+        page.set(hand::SERIAL, 5);
+        let now = crate::time::now();
+        assert!(judge.hands[1].look(now, &subjects).is_some(), "it was in an operation");
+        judge.forget(0..2);
+        assert!(judge.hands[1].look(now + LIMIT, &subjects).is_none());
+    }
+
+    fn boxed(there: There) -> Box<dyn Subject> {
+        Box::new(there)
     }
 
     #[test]

@@ -16,10 +16,12 @@
 //! A thread has one role at a time, and looks for rings at which somebody waits alone: so that nobody waits for ever for a
 //! peer that nobody is.
 //!
-//! Who is killed when, and who does what next, follows from the seed; what happens then is up to the scheduler.
+//! All random numbers follow from the seed: those by which the supervisor kills, and those of each worker. When they are
+//! asked for, and what for, depends on what happened so far, and that is up to the scheduler: a seed brings back the same
+//! mixture, and not the same run.
 //!
-//! All segments are temporary, and no worker outlives the supervisor. If that is itself killed by SIGKILL, a segment with
-//! a name stays until `outlive reap` removes it.
+//! All segments are temporary, and no worker outlives the supervisor. If that is itself killed by SIGKILL, segments with
+//! names stay until `outlive reap` removes them.
 
 mod attachments;
 mod hand;
@@ -62,7 +64,7 @@ pub(crate) struct Arguments {
     /// How many processes work at a time, each with two threads
     #[arg(long, value_name = "P", default_value_t = 8, value_parser = clap::value_parser!(u16).range(2..=32))]
     processes: u16,
-    /// Make the same random choices as the run that printed this seed
+    /// Use the random numbers of the run that printed this seed; who meets whom is up to the scheduler
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
     /// How long one lives, on average, until the next is killed: `20ms`, `0.5`
@@ -85,7 +87,10 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         time: Duration::from_secs(arguments.seconds.into()),
         processes: arguments.processes,
         seed,
-        kill_every: arguments.kill_every.max(Duration::from_micros(100)),
+        // No run is longer than that.
+        kill_every: arguments
+            .kill_every
+            .clamp(Duration::from_micros(100), Duration::from_secs(u32::MAX.into())),
         segments: arguments.segment.unwrap_or(usual),
         prefix: format!("outlive-soak-{}-{:x}", std::process::id(), random::fresh_seed()),
     };
@@ -101,14 +106,17 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
 fn perform(order: &Order) -> Outcome<Report> {
     let bar = bar(order.time);
     let before = Belongings::now(&order.prefix);
-    let mut supervisor = Supervisor::new(order)?;
-    let took = supervisor.soak(|at, kills| {
-        bar.set_position(u64::try_from(at.as_millis()).unwrap_or(u64::MAX));
-        bar.set_message(format!("seed {}: {kills} kills survived", order.seed));
-    })?;
-    let (mut report, made) = supervisor.close(took)?;
+    let worked = Supervisor::new(order).and_then(|mut supervisor| {
+        let took = supervisor.soak(|at, kills| {
+            bar.set_position(u64::try_from(at.as_millis()).unwrap_or(u64::MAX));
+            bar.set_message(format!("seed {}: {kills} kills survived", order.seed));
+        })?;
+        supervisor.close(took)
+    });
     bar.finish_and_clear();
+    // Also if it could not go on: then all workers are dead, and what they used is nobody's.
     let mut left = leaks::names(&order.prefix);
+    let (mut report, made) = worked?;
     left.extend(made);
     let after = Belongings::now(&order.prefix);
     if after != before {

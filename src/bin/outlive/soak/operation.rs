@@ -3,6 +3,7 @@
 /// As it is counted. Its name on paper is that of the variant, in lower case and with hyphens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Operation {
+    WorkerStart,
     SpscRole,
     SpscLeave,
     SpscSend,

@@ -7,6 +7,9 @@ use std::path::Path;
 
 use crate::Outcome;
 
+/// In the flags of a process: it is on its way out, and runs no code of its own any more (`PF_EXITING`).
+const EXITING: u32 = 4;
+
 /// Bits of a process id.
 const PID_BITS: u32 = 22;
 
@@ -35,7 +38,7 @@ impl Stamp {
 
     pub(crate) fn is_alive(self) -> bool {
         let status = Status::of(self.pid());
-        status.is_some_and(|status| status.start == self.0 >> PID_BITS && !matches!(status.state, 'Z' | 'X'))
+        status.is_some_and(|status| status.start == self.0 >> PID_BITS && !status.is_over())
     }
 }
 
@@ -48,17 +51,27 @@ impl fmt::Display for Stamp {
 /// Of /proc/PID/stat.
 struct Status {
     state: char,
+    flags: u32,
     start: u64,
 }
 
 impl Status {
     fn of(pid: u64) -> Option<Self> {
-        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
         // The name before may have blanks and parentheses in it.
         let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
         let state = fields.next()?.chars().next()?;
-        let start = fields.nth(18)?.parse().ok()?;
-        Some(Self { state, start })
+        let flags = fields.nth(5)?.parse().ok()?;
+        let start = fields.nth(12)?.parse().ok()?;
+        Some(Self { state, flags, start })
+    }
+
+    /// Its memory goes a while before it is a zombie, and from then on it is dead for whoever shared that.
+    fn is_over(&self) -> bool {
+        matches!(self.state, 'Z' | 'X') || self.flags & EXITING != 0
     }
 }
 
@@ -114,5 +127,17 @@ mod tests {
         assert!(!stamp.is_alive());
         child.wait().expect("it ended");
         assert!(!stamp.is_alive());
+    }
+
+    #[test]
+    fn who_is_on_his_way_out_is_over() {
+        let of = |state, flags| {
+            Status::parse(&format!("7 (a) b) {state} 1 1 1 0 -1 {flags} 0 0 0 0 0 0 0 0 20 0 2 0 99 1"))
+        };
+        for (state, flags, over) in [('S', 0x40_0040, false), ('R', 0x40_0044, true), ('Z', 0x40_0044, true)]
+        {
+            let status = of(state, flags).expect("a line as the kernel writes it");
+            assert_eq!((status.start, status.is_over()), (99, over), "{state} {flags:#x}");
+        }
     }
 }

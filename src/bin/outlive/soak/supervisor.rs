@@ -38,6 +38,9 @@ const TURN: Duration = Duration::from_millis(500);
 /// How long workers have to end when they are to.
 const END: Duration = Duration::from_millis(500);
 
+/// And how long if it is to be found out whether somebody is blocked.
+const LONGEST_END: Duration = Duration::from_secs(5);
+
 /// After so many workers that failed there is no need for more.
 const FAILURES: u32 = 20;
 
@@ -184,6 +187,7 @@ impl<'o> Supervisor<'o> {
         let Some(child) = &mut self.workers[number].child else { return Ok(()) };
         if let Some(status) = child.try_wait()? {
             self.workers[number].child = None;
+            self.judge.forget(number * HANDS..(number + 1) * HANDS);
             self.judge_end(status);
         }
         Ok(())
@@ -222,11 +226,21 @@ impl<'o> Supervisor<'o> {
         Ok(())
     }
 
-    /// Tells everybody to end, and kills who waits for somebody.
+    /// Tells everybody to end, and kills who waits for somebody; whoever waits for nothing is watched until that is certain.
     fn stop(&mut self) -> Outcome<()> {
         self.totals()?.set(total::STOP, 1);
-        let end = now() + END;
-        while now() < end && self.workers.iter().any(|worker| worker.child.is_some()) {
+        let begun = now();
+        let mut look_at = begun;
+        while self.workers.iter().any(|worker| worker.child.is_some()) {
+            let moment = now();
+            if moment >= look_at {
+                self.judge.look(&self.subjects);
+                look_at = moment + judge::EVERY;
+            }
+            let longest = if self.judge.suspects(|_, _| true) { LONGEST_END } else { END };
+            if moment - begun >= longest {
+                break;
+            }
             for number in 0..self.workers.len() {
                 self.bury(number)?;
             }

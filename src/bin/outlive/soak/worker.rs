@@ -9,8 +9,9 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use outlive::{Address, Segment};
 
-use super::hand::Hand;
+use super::hand::{Hand, Waits};
 use super::ledger::{Ledger, total};
+use super::operation::Operation;
 use super::process;
 use super::subject::{self, Place};
 use crate::Outcome;
@@ -53,10 +54,16 @@ pub(crate) fn run(arguments: &WorkerArguments) -> Outcome {
     }
     let before = process::descriptors();
     let ledger = Ledger::join(io::stdin().as_fd().try_clone_to_owned()?)?;
-    let segment = match &arguments.on {
-        Some(address) => Segment::open(address.clone())?,
-        None => Segment::options().from_fd(io::stdout().as_fd().try_clone_to_owned()?)?,
+    let join = || -> Outcome<Segment> {
+        Ok(match &arguments.on {
+            Some(address) => Segment::open(address.clone())?,
+            None => Segment::options().from_fd(io::stdout().as_fd().try_clone_to_owned()?)?,
+        })
     };
+    // To attach is an operation like others, at which nobody may be blocked.
+    let mut first = Hand::new(&ledger, arguments.number * HANDS, arguments.life, Random::new(0))?;
+    let segment = first.does(Operation::WorkerStart, Waits::NOT, join)?;
+    drop(first);
     let place = Place {
         segment,
         ledger: ledger.clone(),
@@ -90,7 +97,7 @@ pub(crate) fn run(arguments: &WorkerArguments) -> Outcome {
 }
 
 fn work(place: &Place, hand: &mut Hand) -> Outcome<()> {
-    let mut subjects = subject::all(place)?;
+    let mut subjects = hand.does(Operation::WorkerStart, Waits::NOT, || subject::all(place))?;
     while !hand.is_to_stop() {
         let quiet = hand.quiet();
         let all: Vec<usize> = (0..subjects.len()).filter(|&index| Some(index) != quiet).collect();
