@@ -24,7 +24,7 @@ fn create(segment: &Segment, name: &str, value: u64) -> Result<Object<AtomicU64>
 /// Forbidden: the opener's object turns into the new one.
 #[test]
 fn memory_is_not_reused_under_an_opener() {
-    let iterations = explore(2, || {
+    let iterations = explore(1, || {
         let here = segment(2);
         let there = here.attach().unwrap();
         drop(create(&here, "old", 1).unwrap());
@@ -37,7 +37,7 @@ fn memory_is_not_reused_under_an_opener() {
         opener.join().unwrap();
         assert_eq!(new.load(Ordering::Relaxed), 2);
     });
-    assert!(iterations > 100, "{iterations}");
+    assert!(iterations > 1000, "{iterations}");
 }
 
 /// The race: two processes make an object of one name.
@@ -58,7 +58,7 @@ fn one_of_two_creators_wins() {
         let found = Object::<AtomicU64>::open(&here, "x").unwrap();
         assert_eq!(found.load(Ordering::Relaxed), if theirs { 2 } else { 1 });
     });
-    assert!(iterations > 100, "{iterations}");
+    assert!(iterations > 200, "{iterations}");
 }
 
 /// A creator dies at each of its writes in turn; another process then makes the same object, without a sweep and
@@ -103,7 +103,7 @@ fn who_waits_for_the_directory_outlives_whoever_dies_there() {
         assert_eq!(object.load(Ordering::Relaxed), 1);
         died
     });
-    assert!(executions.len() > 10 && executions.iter().sum::<usize>() > 1000, "{executions:?}");
+    assert!(executions.len() > 10 && executions.iter().sum::<usize>() > 7000, "{executions:?}");
 }
 
 /// What one more sweep and one more creation leave of a segment with two attachments, whatever has died: nothing that
@@ -141,7 +141,7 @@ fn both_have_what_one_of_them_makes() {
         assert_eq!(mine.offset(), theirs);
         assert!(matches!(mine.load(Ordering::Relaxed), 21 | 22));
     });
-    assert!(iterations > 100, "{iterations}");
+    assert!(iterations > 350, "{iterations}");
 }
 
 /// The race: a process looks for a ring that another one is just making.
@@ -158,7 +158,7 @@ fn what_is_found_is_complete() {
         let _ring = Ring::<u64>::create(&here, "r", 2).unwrap();
         looking.join().unwrap();
     });
-    assert!(iterations > 50, "{iterations}");
+    assert!(iterations > 2000, "{iterations}");
 }
 
 /// The race: two processes want the lock (in the long tier three), each for an object of its own; some sleep.
@@ -179,7 +179,7 @@ fn whoever_sleeps_for_the_lock_is_woken() {
         }
         assert_eq!(here.objects().unwrap().len(), 1 + rivals);
     });
-    assert!(iterations > 100, "{iterations}");
+    assert!(iterations > 2000, "{iterations}");
 }
 
 /// A process makes an object, and dies before each of its writes, while another one makes one of the same name, and sleeps
@@ -204,7 +204,7 @@ fn the_lock_of_a_dead_creator_is_taken_over() {
         is_sound(&here);
         died
     });
-    assert!(deaths.len() > 10 && deaths.iter().sum::<usize>() > 100, "{deaths:?}");
+    assert!(deaths.len() > 10 && deaths.iter().sum::<usize>() > 300, "{deaths:?}");
 }
 
 /// A process removes an object and makes another in its memory, which takes VACATING and VACANT, and dies before each of
@@ -234,7 +234,7 @@ fn whoever_vacates_dies_at_every_write() {
         is_sound(&here);
         died
     });
-    assert!(deaths.len() > 10 && deaths.iter().sum::<usize>() > 500, "{deaths:?}");
+    assert!(deaths.len() > 10 && deaths.iter().sum::<usize>() > 1500, "{deaths:?}");
 }
 
 /// A process opens and closes an object, and dies before each of its writes; another one removes it and makes another
@@ -264,7 +264,7 @@ fn an_opener_dies_at_every_write() {
         is_sound(&here);
         died
     });
-    assert!(deaths.len() >= 2 && deaths.iter().sum::<usize>() > 100, "{deaths:?}");
+    assert!(deaths.len() >= 2 && deaths.iter().sum::<usize>() > 8000, "{deaths:?}");
 }
 
 /// A removed object that only a dead process has open; two others sweep it and vacate its memory at once. The stamp of
@@ -298,5 +298,5 @@ fn a_sweep_and_a_creation_count_the_same_openers() {
         drop(there);
         is_sound(&here);
     });
-    assert!(iterations > 100, "{iterations}");
+    assert!(iterations > 500, "{iterations}");
 }

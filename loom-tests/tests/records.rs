@@ -160,7 +160,7 @@ fn a_pad_and_what_is_behind_it_are_one() {
         }
         assert_eq!((next, receiver.position(), sender.position()), (2, 4, 4));
     });
-    assert!(iterations > 100, "{iterations}");
+    assert!(iterations > 180, "{iterations}");
 }
 
 /// The same race, in place on both sides.
@@ -201,7 +201,7 @@ fn bytes_in_place_are_behind_the_position_that_names_them() {
         assert_eq!(ring.stats().sent, sent.into());
         drop(sender);
     });
-    assert!(iterations > 90, "{iterations}");
+    assert!(iterations > 180, "{iterations}");
 }
 
 /// A sender dies before each of its writes; the receiver receives meanwhile; then a successor carries on.
@@ -255,7 +255,7 @@ fn a_successor_of_the_sender_carries_on() {
         assert_eq!(drain(&mut receiver, next), 3);
         died
     });
-    assert!(deaths.len() >= 10 && deaths.iter().sum::<usize>() > 1_000, "{deaths:?}");
+    assert!(deaths.len() >= 10 && deaths.iter().sum::<usize>() > 3000, "{deaths:?}");
 }
 
 /// A receiver dies before each of its writes, by `recv` and by `read` and `release`; the sender sends meanwhile.
@@ -302,7 +302,7 @@ fn a_successor_of_the_receiver_gets_what_is_left() {
         assert_eq!(drain(&mut successor, position), sent);
         died
     });
-    assert!(deaths.len() >= 6 && deaths.iter().sum::<usize>() > 1_000, "{deaths:?}");
+    assert!(deaths.len() >= 6 && deaths.iter().sum::<usize>() > 2000, "{deaths:?}");
 }
 
 /// The race: two processes want the role of one that died between mark and position, a third sweeps it.

@@ -96,7 +96,7 @@ fn a_role_that_is_left_is_one_process_s() {
         assert_eq!(ring.stats().sender, holder);
         assert_eq!(ring.stats().senders, 1 + u32::from(holder.is_some()));
     });
-    assert!(iterations > 100, "{iterations}");
+    assert!(iterations > 110, "{iterations}");
 }
 
 /// A process takes a role from a dead one, uses it and leaves, and dies before each of its writes; another one asks for the
@@ -207,6 +207,6 @@ fn a_sweep_ends_no_successor() {
             assert_eq!((ring.stats().sender, ring.stats().senders), (Some(here.owner()), 2));
             drop(heir);
         });
-        assert!(iterations > 20, "{waits}: {iterations}");
+        assert!(iterations > 600, "{waits}: {iterations}");
     }
 }

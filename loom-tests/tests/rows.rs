@@ -47,7 +47,7 @@ fn two_attachers_get_two_rows() {
         assert_ne!(mine.owner(), theirs.owner());
         assert_eq!(here.attachments().unwrap().len(), 3);
     });
-    assert!(iterations > 10, "{iterations}");
+    assert!(iterations > 40, "{iterations}");
 }
 
 /// The race: one row is left, and two processes want it; a third one detaches.
@@ -71,7 +71,7 @@ fn the_last_row_is_one_process_s() {
         let attached = 1 + usize::from(mine.is_ok()) + usize::from(theirs.is_ok());
         assert_eq!(here.attachments().unwrap().len(), attached);
     });
-    assert!(iterations > 100, "{iterations}");
+    assert!(iterations > 1000, "{iterations}");
 }
 
 /// A process attaches, opens and closes something, detaches, and dies before each of its writes; another one attaches
@@ -131,7 +131,7 @@ fn one_of_two_sweepers_recovers() {
         assert_eq!((ring.stats().sender, ring.stats().sender_died), (None, Some(dead)));
         assert_eq!(openers(&here), 1);
     });
-    assert!(iterations > 100, "{iterations}");
+    assert!(iterations > 600, "{iterations}");
 }
 
 /// The race: a sweep is under way while somebody attaches, who needs the row of the dead, opens the ring and takes its role.
@@ -166,7 +166,7 @@ fn a_row_is_given_out_again_when_all_is_repaired() {
         assert_eq!((ring.stats().sender, openers(&here)), (Some(next.owner()), 2));
         drop(sends);
     });
-    assert!(iterations > 100, "{iterations}");
+    assert!(iterations > 1000, "{iterations}");
 }
 
 /// A sweeper dies before each of its writes while another process attaches, for which the dead have to make room.
@@ -194,7 +194,7 @@ fn a_sweeper_dies_and_the_rows_come_back() {
         assert_eq!(sender(&both[0]).position(), 1);
         died
     });
-    assert!(deaths.len() >= 5 && deaths.iter().sum::<usize>() > 50, "{deaths:?}");
+    assert!(deaths.len() >= 5 && deaths.iter().sum::<usize>() > 800, "{deaths:?}");
 }
 
 /// The race: one detaches who still has everything (a process that leaks its handles), one sweeps, one attaches.
@@ -224,5 +224,5 @@ fn detaching_sweeping_and_attaching_meet() {
         assert_eq!((ring.stats().sender, openers(&here)), (Some(next.owner()), 2));
         drop(sends);
     });
-    assert!(iterations > 100, "{iterations}");
+    assert!(iterations > 60, "{iterations}");
 }

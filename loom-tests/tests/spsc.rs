@@ -107,7 +107,7 @@ fn who_closes_and_goes_has_not_died() {
         assert_eq!(receiver.try_recv(), Err(RecvError::Closed));
         drop(first);
     });
-    assert!(iterations > 10, "{iterations}");
+    assert!(iterations > 60, "{iterations}");
 }
 
 /// The race: the sender sends, resigns and detaches, while the receiver receives and asks after it.
@@ -133,7 +133,7 @@ fn who_resigns_and_goes_has_not_died() {
         assert_eq!(drain(&mut receiver, next), 1);
         assert_eq!(ring.try_sender().unwrap().position(), 1);
     });
-    assert!(iterations > 10, "{iterations}");
+    assert!(iterations > 500, "{iterations}");
 }
 
 /// The same race, by slices and grants on one side, by items on the other; both cross the last slot of the ring.
@@ -163,7 +163,7 @@ fn batches_are_behind_the_position_that_names_them() {
         assert_eq!(drain(&mut receiver, next), sent);
         drop(sender);
     });
-    assert!(iterations > 100, "{iterations}");
+    assert!(iterations > 140, "{iterations}");
 }
 
 /// The same race, in place on both sides.
@@ -362,7 +362,7 @@ fn a_successor_of_the_receiver_gets_what_is_left() {
         assert_eq!(drain(&mut successor, position), sent);
         died
     });
-    assert!(deaths.len() >= 4 && deaths.iter().sum::<usize>() > 10_000, "{deaths:?}");
+    assert!(deaths.len() >= 4 && deaths.iter().sum::<usize>() > 15_000, "{deaths:?}");
 }
 
 /// The process sends a message, and dies before it publishes the next one.
@@ -427,5 +427,5 @@ fn a_sweeper_dies_at_every_write() {
         assert_eq!(ring.try_sender().unwrap().position(), 1);
         died
     });
-    assert!(deaths.len() >= 5 && deaths.iter().sum::<usize>() > 300, "{deaths:?}");
+    assert!(deaths.len() >= 5 && deaths.iter().sum::<usize>() > 500, "{deaths:?}");
 }

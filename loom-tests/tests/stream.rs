@@ -103,7 +103,7 @@ fn bytes_are_behind_the_position_that_names_them() {
         assert_eq!(drain(&mut reader, next), written);
         drop(writer);
     });
-    assert!(iterations > 400, "{iterations}");
+    assert!(iterations > 240, "{iterations}");
 }
 
 /// The same race, by grants on one side and guards on the other, in place.
@@ -171,7 +171,7 @@ fn the_end_comes_after_the_last_byte() {
         assert_eq!(drain(&mut reader, next), 2);
         assert_eq!(reader.read(&mut [0]).unwrap(), 0);
     });
-    assert!(iterations > 300, "{iterations}");
+    assert!(iterations > 3000, "{iterations}");
 }
 
 /// The race: the reader closes while a writer, who has room and looks at nothing, writes.
@@ -240,7 +240,7 @@ fn a_successor_of_the_writer_carries_on_at_the_byte() {
         assert_eq!(drain(&mut reader, next), 6);
         died
     });
-    assert!(deaths.len() >= 8 && deaths.iter().sum::<usize>() > 3000, "{deaths:?}");
+    assert!(deaths.len() >= 8 && deaths.iter().sum::<usize>() > 5000, "{deaths:?}");
 }
 
 /// A reader dies before each of its writes, by `read` in parts and by a guard; the writer writes meanwhile.
@@ -285,7 +285,7 @@ fn a_successor_of_the_reader_gets_what_is_left() {
         assert_eq!(drain(&mut successor, position), written);
         died
     });
-    assert!(deaths.len() >= 5 && deaths.iter().sum::<usize>() > 1000, "{deaths:?}");
+    assert!(deaths.len() >= 5 && deaths.iter().sum::<usize>() > 4000, "{deaths:?}");
 }
 
 /// The kernel fills the ring from a file, and whoever asked it to dies before each write, those of the kernel included; a
@@ -331,5 +331,5 @@ fn what_the_kernel_copied_counts_when_it_is_published() {
         assert_eq!(read, BEGINNING);
         died
     });
-    assert!(deaths.len() >= 5 && deaths.iter().sum::<usize>() > 100, "{deaths:?}");
+    assert!(deaths.len() >= 5 && deaths.iter().sum::<usize>() > 600, "{deaths:?}");
 }

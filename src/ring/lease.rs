@@ -33,9 +33,10 @@
 //! | L3  | leave                | `AcqRel`, Relaxed | L1       | everything that the holder did, before it is done             |
 //! | L4  | sweep: OPEN -> DIED  | `AcqRel`, Relaxed | L1       | everything that the dead did, before the news                 |
 //!
-//! L1 made Relaxed fails in `loom-tests/tests/roles.rs`. No model tells L2 to L4 from Relaxed: behind every publication lies
-//! a barrier, a full fence in a model, which orders what a holder did before the end of its role, and a death orders what
-//! the dead did. They are for holders that end without having published, and for barriers that are the waiter's.
+//! L1 made Relaxed fails in `loom-tests/tests/roles.rs`. No model is known to tell L2 to L4 from Relaxed: behind every
+//! publication lies a barrier, a full fence in a model, which orders what a holder did before the end of its role, and a
+//! death orders what the dead did. They are for holders that end without having published, and for barriers that are the
+//! waiter's.
 //!
 //! # Crashes
 //! | dies                        | left                 | outcome                                                      | held by |

@@ -40,8 +40,8 @@
 //! | A9  | roster                                      | Release          | -        | counts; the guardian's                                        |
 //! | A10 | `gone`                                      | Release, Acquire | A10      | set while all rows are locked: attachers see it behind theirs |
 //!
-//! No model tells A5 from nothing, nor A1 at a death: in a model a death is a release, and a verdict an acquire; what the
-//! kernel orders is tested by real kills only. The identity (A3, A4, A6, A7, A11) is in `rows`, for the kernel's evidence alone.
+//! No model is known to tell A5 from nothing: in a model a death is a release, and a verdict an acquire; what the kernel
+//! orders is tested by real kills only. The identity (A3, A4, A6, A7, A11) is in `rows`, for the kernel's evidence alone.
 //!
 //! # Crashes
 //! Of the attachments. Of a segment that comes or goes: see `startup`; of objects: `directory`.

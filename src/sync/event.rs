@@ -37,8 +37,8 @@
 //! | E3  | notifier changes it     | `AcqRel`, Acquire | E4     | it then sees what an alarm was about                          |
 //! | E4  | alarm changes it        | `AcqRel`        | E2, E3 | the change of state, before the news of it                    |
 //!
-//! E2, E4 and the barriers made Relaxed, or left out, fail in `loom-tests/tests/event.rs`. E3 stands twice in a row, as does
-//! E4: each alone can be Relaxed there, because the other one orders the same.
+//! E2 and E4 made Relaxed, and the notifier's barriers left out, fail in `loom-tests/tests/event.rs`. No model is known to tell
+//! one E3 from Relaxed: it stands twice in a row, and the other one orders the same.
 //!
 //! # Crashes
 //! | dies                                  | left                    | outcome                                              | held by |

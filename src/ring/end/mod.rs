@@ -57,8 +57,9 @@
 //! | R6  | positions of marks               | Relaxed          | R2, R4, R7 | ordered by the position that they belong to; for who only looks, by the count |
 //! | R7  | counts of marks                  | Release, Acquire | R7     | who only looks, and reads a newer count, finds the mark's position changed, and what was received was sent |
 //!
-//! R2, R3 and R7 made Relaxed fail in `loom-tests` (`spsc`, `looks`). R4, and R3 at a take-over, fail in none: see R4; what a
-//! take-over reads of its peer is only compared, and read again before it is used.
+//! R2, R3 and the Acquire of R7 made Relaxed fail in `loom-tests` (`spsc`, `looks`). No model is known to tell R4, R3 at a
+//! take-over, and the Release of R7 from Relaxed: see R4; what a take-over reads of its peer is only compared, and read again
+//! before it is used; and a barrier lies between one publication and the next mark.
 //!
 //! Between R2 and the look for sleepers, and between announcing a sleeper and R3, lie the eventcount's barriers. Roles
 //! have a table of their own, in `lease`.

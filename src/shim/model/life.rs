@@ -49,7 +49,7 @@ impl Registry {
     pub(crate) fn settle(&self, row: u32, generation: u32) {
         FATE.with(|fate| {
             if let Fate::Mortal { registry, tenancies, .. } = &mut *fate.borrow_mut() {
-                debug_assert!(core::ptr::eq(self, &**registry), "a mortal has one segment");
+                debug_assert!(core::ptr::eq(self, Arc::as_ptr(registry)), "a mortal has one segment");
                 tenancies.push((row, generation));
             }
         });
