@@ -8,6 +8,9 @@ use crate::sync::{LockWord, State};
 use super::layout::{Header, LINE, Plan};
 
 pub(super) fn check(inspection: &mut Inspection<'_>, place: &Place) {
+    if !place.named {
+        return; // maybe half built
+    }
     let header = match inspection.region().get::<Header>(place.at) {
         Ok(header) if place.len >= size_of::<Header>() as u64 => header,
         _ => {

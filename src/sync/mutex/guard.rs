@@ -121,7 +121,7 @@ impl<T: Payload<M>, M: Trust> Drop for Guard<'_, T, M> {
         }
         mutex.note(0);
         if !self.panicking && std::thread::panicking() {
-            mutex.word().blame(mutex.object.attached().owner());
+            mutex.word().blame(mutex.opened.object.attached().owner());
             mutex.word().leave_inconsistent();
         } else {
             mutex.word().leave();

@@ -88,11 +88,12 @@
 //! | holder, anywhere            | the lock in its name, the value as far as it was written | `OwnerDied` for the next one | `kill "mutex set"` |
 //! | repairer, before `mark_consistent` | the same, in its name | `OwnerDied` for the next one                  | `kill "mutex mark_consistent"` |
 //! | giving up, before the store | the lock in its name         | `OwnerDied` for the next one                  | `kill "mutex give_up"` |
+//! | closing with a leaked guard | the lock in its name, or free | `OwnerDied` for the next one                 | `kill "mutex leaked, and closed"` |
 //! | anyone, anywhere else       | see `sync::lock`             |                                               | `kill "mutex try_lock"` |
 //!
 //! # Limits
-//! Values are never dropped. Not fair: whoever comes at the right moment overtakes those who sleep. A thread that ends while it has
-//! leaked its guard keeps the lock until its process ends. Not for signal handlers.
+//! Values are never dropped. Not fair: whoever comes at the right moment overtakes those who sleep. A guard that is
+//! leaked keeps the lock until the last clone of its handle is gone. Not for signal handlers.
 //!
 //! # Where it is tested
 //! `loom-tests/tests/mutex.rs` (orderings, deaths at every write, sleeping), the tests of this module (corrupt words, panics),
@@ -136,13 +137,37 @@ pub struct Mutex<T: Payload<M>, M: Trust = Checked> {
     header: NonNull<Header>,
     slots: Slots<T>,
     stamp: Stamp,
-    /// The thread that has the lock by this handle or a clone of it, 0 = none: a lock is not taken twice.
-    thread: Arc<PrivateU64>,
-    object: ObjectHandle,
+    opened: Arc<Opened>,
     mode: PhantomData<M>,
 }
 
-// SAFETY: X-I3 - an address of atomics, which is valid as long as `object`; and with it values of `T`, which may go to
+/// What a handle shares with its clones.
+struct Opened {
+    header: NonNull<Header>,
+    stamp: Stamp,
+    /// The thread that has the lock by one of them, 0 = none: a lock is not taken twice.
+    thread: PrivateU64,
+    object: ObjectHandle,
+}
+
+// SAFETY: X-I3 - an address of atomics, which is valid as long as `object`.
+unsafe impl Send for Opened {}
+// SAFETY: as above.
+unsafe impl Sync for Opened {}
+
+impl Drop for Opened {
+    /// A guard that was leaked can be used no more, as it had borrowed a handle: whoever locks next is told.
+    fn drop(&mut self) {
+        if self.thread.get() != 0 && self.stamp.bits() != 0 {
+            // SAFETY: X-I3.
+            let header = unsafe { self.header.as_ref() };
+            header.lock.blame(self.object.attached().owner());
+            header.lock.leave_inconsistent();
+        }
+    }
+}
+
+// SAFETY: X-I3 - an address of atomics, which is valid as long as `opened`; and with it values of `T`, which may go to
 // other threads (`Slots<T>` is what says whether).
 unsafe impl<T: Payload<M>, M: Trust> Send for Mutex<T, M> where Slots<T>: Send {}
 // SAFETY: as above: the lock keeps threads apart.
@@ -207,8 +232,9 @@ impl<T: Payload<M>, M: Trust> Mutex<T, M> {
         };
         let object = directory::find(attached, name, mode, &spec, build)?;
         let (header, slots) = plan.open(&object)?;
-        let (stamp, thread) = (attached.stamp(), Arc::new(PrivateU64::new(0)));
-        Ok(Self { header, slots, stamp, thread, object, mode: PhantomData })
+        let stamp = attached.stamp();
+        let opened = Arc::new(Opened { header, stamp, thread: PrivateU64::new(0), object });
+        Ok(Self { header, slots, stamp, opened, mode: PhantomData })
     }
 
     /// Locks it; waits until it is free, or its holder dead.
@@ -331,9 +357,9 @@ impl<T: Payload<M>, M: Trust> Mutex<T, M> {
     fn claimant(&self) -> Claimant<'_> {
         let me = this_thread();
         Claimant {
-            attached: self.object.attached(),
-            at: self.object.at(),
-            has_it: me != 0 && self.thread.get() == me,
+            attached: self.opened.object.attached(),
+            at: self.opened.object.at(),
+            has_it: me != 0 && self.opened.thread.get() == me,
         }
     }
 
@@ -347,7 +373,7 @@ impl<T: Payload<M>, M: Trust> Mutex<T, M> {
     /// Notes which thread has the lock.
     #[inline]
     fn note(&self, thread: u64) {
-        self.thread.set(thread);
+        self.opened.thread.set(thread);
     }
 
     /// Whether a guard of ours means anything: not in a forked child, nor after `testing::kill`.
@@ -369,8 +395,7 @@ impl<T: Payload<M>, M: Trust> Clone for Mutex<T, M> {
             header: self.header,
             slots: self.slots.clone(),
             stamp: self.stamp,
-            thread: Arc::clone(&self.thread),
-            object: self.object.clone(),
+            opened: Arc::clone(&self.opened),
             mode: PhantomData,
         }
     }
@@ -379,7 +404,7 @@ impl<T: Payload<M>, M: Trust> Clone for Mutex<T, M> {
 impl<T: Payload<M>, M: Trust> fmt::Debug for Mutex<T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mutex")
-            .field("name", &self.object.name())
+            .field("name", &self.opened.object.name())
             .field("owner", &self.owner())
             .finish_non_exhaustive()
     }
