@@ -157,6 +157,25 @@ fn whoever_repairs_may_die_as_well() {
     assert!(deaths.len() >= 5 && deaths.iter().sum::<usize>() > 5000, "{deaths:?}");
 }
 
+/// The race: whoever is told changes the value and leaves it as inconsistent as it was, while another one waits.
+///
+/// Allowed: the other one is told as well. Forbidden: it is not; both have the value (loom: a race on the payload).
+#[test]
+fn whoever_is_told_may_leave_it_to_the_next() {
+    let iterations = explore(3, || {
+        let ([_here, _there, dead], [ours, theirs, doomed]) = processes::<3>();
+        assert!(life::mortal(&dead, 2, || add(&doomed)).is_none(), "in the middle of its change");
+        let leaving = thread::spawn(move || match theirs.lock() {
+            Err(LockError::OwnerDied(mut inconsistent)) => inconsistent.set([5, 1]),
+            other => assert!(other.is_ok(), "{other:?}"),
+        });
+        let (found, told) = add(&ours);
+        assert!(told.is_some() && (found == [1, 0] || found == [5, 1]), "{found:?}");
+        leaving.join().unwrap();
+    });
+    assert!(iterations > 100, "{iterations}");
+}
+
 /// The holder is dead. One sweeps, dead before each of its writes, while another one waits for the lock without slices; then a second
 /// one sweeps.
 ///
