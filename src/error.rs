@@ -120,6 +120,15 @@ pub enum Error {
         /// Who died.
         owner: Owner,
     },
+    /// Whoever had the lock died, or panicked, while it changed what the lock protects: put it in order, or give it up.
+    OwnerDied {
+        /// Who it was, if that can be told.
+        owner: Option<Owner>,
+    },
+    /// The lock was given up after its owner had died inside: remove the object, and make it anew.
+    NotRecoverable,
+    /// This thread has the lock already.
+    Deadlock,
     /// A lossy reader was overtaken.
     Missed {
         /// How many messages it missed.
@@ -184,6 +193,12 @@ impl fmt::Display for Error {
             Self::Empty => f.write_str("empty"),
             Self::Closed => f.write_str("the peer has closed"),
             Self::PeerDied { owner } => write!(f, "the peer, {owner}, died"),
+            Self::OwnerDied { owner: Some(owner) } => {
+                write!(f, "{owner} died or panicked while it had the lock")
+            }
+            Self::OwnerDied { owner: None } => f.write_str("somebody died or panicked while it had the lock"),
+            Self::NotRecoverable => f.write_str("the lock was given up after its owner died: make it anew"),
+            Self::Deadlock => f.write_str("this thread has the lock already"),
             Self::Missed { count } => write!(f, "{count} messages missed"),
             Self::Corrupt { what, at } => write!(f, "corrupt segment, at byte {at}: {what}"),
             Self::ReadOnly => f.write_str("this attachment is read-only"),
@@ -231,7 +246,12 @@ impl From<Error> for io::Error {
             Error::Full | Error::Empty => Kind::WouldBlock,
             Error::Closed | Error::PeerDied { .. } => Kind::BrokenPipe,
             Error::ReadOnly => Kind::ReadOnlyFilesystem,
-            Error::Missed { .. } | Error::Forked | Error::Killed => Kind::Other,
+            Error::Deadlock => Kind::Deadlock,
+            Error::OwnerDied { .. }
+            | Error::NotRecoverable
+            | Error::Missed { .. }
+            | Error::Forked
+            | Error::Killed => Kind::Other,
         };
         Self::new(kind, error)
     }

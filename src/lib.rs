@@ -11,7 +11,7 @@
 //! | 2 | `memory` | bytes with bounds |
 //! | 3 | [`segment`] | memory that introduces itself: header, attachments, directory, recovery |
 //! | 4 | [`ptr`] | offsets |
-//! | 5 | `sync` | eventcount |
+//! | 5 | [`sync`] | eventcount, locks |
 //! | 6 | [`ring`] | rings: values, records, streams of bytes |
 //! | 7 | [`object`] | users' own atomics by name |
 //! | 10 | [`inspect`] | everything, distrusted: the check |
@@ -42,7 +42,7 @@ pub mod ptr;
 pub mod ring;
 pub mod segment;
 mod shim;
-mod sync;
+pub mod sync;
 pub mod trust;
 
 pub use bytemuck;
@@ -82,5 +82,5 @@ pub mod model {
 }
 
 /// How each kind of structure is repaired after a death: what the sweep looks up by the directory's kind tag.
-pub(crate) static KINDS: [&segment::directory::Kind; 4] =
-    [&object::KIND, &ring::spsc::KIND, &ring::records::KIND, &ring::stream::KIND];
+pub(crate) static KINDS: [&segment::directory::Kind; 5] =
+    [&object::KIND, &ring::spsc::KIND, &ring::records::KIND, &ring::stream::KIND, &sync::mutex::KIND];

@@ -19,6 +19,8 @@ use std::process::ExitCode;
 mod coverage;
 #[path = "kill/directory.rs"]
 mod directory;
+#[path = "kill/mutex.rs"]
+mod mutex;
 #[path = "kill/records.rs"]
 mod records;
 #[path = "kill/segments.rs"]
@@ -34,7 +36,7 @@ mod stream;
 mod told;
 
 fn main() -> ExitCode {
-    let cases = [spsc::CASES, records::CASES, stream::CASES, directory::CASES, segments::CASES];
+    let cases = [spsc::CASES, records::CASES, stream::CASES, directory::CASES, segments::CASES, mutex::CASES];
     coverage::finds_what_is_planted();
     let findings = coverage::findings(&cases.concat());
     let outcome = outlive_kill::run(&cases);

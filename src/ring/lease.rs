@@ -53,9 +53,7 @@ use crate::segment::inspection::Look;
 use crate::segment::{Attached, Owner};
 use crate::shim::clock::Deadline;
 use crate::shim::{AtomicU64, Ordering};
-use crate::sync::EventCount;
-
-use super::wait::Slices;
+use crate::sync::{EventCount, Slices};
 
 /// A role, in the segment.
 #[derive(Debug, Default)]

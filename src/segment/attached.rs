@@ -27,7 +27,7 @@ pub(crate) struct Attached {
     asymmetric: bool,
     /// The kernel's side; heap regions have none.
     kernel: Option<Kernel>,
-    /// Word 0 is `HERE` as long as this process may use the attachment: fork wipes it.
+    /// Word 0 is `HERE`, and word 1 the stamp, as long as this process may use the attachment: fork wipes them.
     cell: NonNull<[u64; 16]>,
     /// 1: by the call that made this attachment the segment was created.
     created: PrivateU64,
@@ -92,6 +92,7 @@ impl Attached {
         let asymmetric = plan.asymmetric;
         let cell = cell.taken();
         words(&cell)[0].set(HERE);
+        words(&cell)[1].set(if owner == Owner::NOBODY { 0 } else { owner.bits().into() });
         Arc::new(Self {
             region,
             plan,
@@ -249,6 +250,11 @@ impl Attached {
         Ok(HotCell { cell, attached: Arc::clone(self) })
     }
 
+    /// Who this attachment is, for fast paths.
+    pub(crate) fn stamp(&self) -> Stamp {
+        Stamp(self.cell)
+    }
+
     pub(super) fn opened(&self) -> MutexGuard<'_, Opened> {
         lock(&self.opened)
     }
@@ -267,6 +273,7 @@ impl Attached {
         self.check()?;
         self.killed.set(1);
         words(&self.cell)[0].set(0);
+        words(&self.cell)[1].set(0);
         for cell in lock(&self.hot_cells).iter() {
             for word in words(cell) {
                 word.set(0);
@@ -315,6 +322,25 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn words(cell: &NonNull<[u64; 16]>) -> &[PrivateU64; 16] {
     // SAFETY: I6 - cells stay mapped for ever, and are only accessed as relaxed atomics of this size.
     unsafe { cell.cast::<[PrivateU64; 16]>().as_ref() }
+}
+
+/// The owner's bits of an attachment for which its handles may write. 0 in a forked child, after `testing::kill`, and for
+/// whoever only looks.
+///
+/// It means something as long as the attachment lives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stamp(NonNull<[u64; 16]>);
+
+// SAFETY: I6 - the words are relaxed atomics.
+unsafe impl Send for Stamp {}
+// SAFETY: as above.
+unsafe impl Sync for Stamp {}
+
+impl Stamp {
+    #[inline]
+    pub(crate) fn bits(self) -> u32 {
+        words(&self.0)[1].get() as u32
+    }
 }
 
 /// Process-private words of one handle, in memory that fork wipes.

@@ -86,7 +86,7 @@ mod sweep;
 mod sysv;
 
 pub use address::Address;
-pub(crate) use attached::{Attached, HotCell};
+pub(crate) use attached::{Attached, HotCell, Stamp};
 pub use directory::ObjectInfo;
 pub use info::SegmentInfo;
 pub use options::{HugePages, Options};

@@ -13,6 +13,7 @@
 //! | [`barrier`] | asymmetric, if the segment is | full fences |
 //! | [`clock`] | the monotonic clock | deadlines that end after two questions |
 //! | [`life`] | who was declared dead in heap memory | the same; and processes that die |
+//! | [`this_thread`] | an address of the thread's own | nobody knows |
 //! | [`PrivateU64`] | core's own | core's own: the model does not see it |
 //!
 //! Rules for the floors above: construct, never zero (an atomic of a model is no bytes); sizes come from
@@ -38,6 +39,7 @@ use native as chosen;
 
 pub use chosen::{AtomicU32, AtomicU64, Ordering, fence};
 pub(crate) use chosen::{
-    RaceTable, Slots, barrier, clock, futex, life, prefetch, prefetch_for_store, spin_hint, yield_now,
+    RaceTable, Slots, barrier, clock, futex, life, prefetch, prefetch_for_store, spin_hint, this_thread,
+    yield_now,
 };
 pub(crate) use private::PrivateU64;

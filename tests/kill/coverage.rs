@@ -11,7 +11,7 @@ use super::source::{Source, Token};
 const PURE: &str = include_str!("pure.txt");
 
 /// Modules that users see.
-const PUBLIC: [&str; 6] = ["object", "payload", "ptr", "ring", "segment", "trust"];
+const PUBLIC: [&str; 7] = ["object", "payload", "ptr", "ring", "segment", "sync", "trust"];
 
 /// Traits whose methods are ways to do something to a segment, too.
 const TRAITS: [&str; 3] = ["Read", "Write", "BufRead"];

@@ -90,12 +90,13 @@ use core::time::Duration;
 use crate::error::{Error, Fault, Result};
 use crate::ring::lease::{Lease, State};
 use crate::ring::position::{self, index, is_exhausted, is_plausible, ready, until_wrap};
-use crate::ring::wait::{Spins, Wait};
+use crate::ring::wait::Wait;
 use crate::segment::directory::ObjectHandle;
 use crate::segment::{Attached, HotCell, Owner};
 use crate::shim::clock::Deadline;
 use crate::shim::{self, Ordering, PrivateU64};
 use crate::sync::Seen;
+use crate::sync::Spins;
 
 mod check;
 mod header;

@@ -5,10 +5,11 @@ use core::time::Duration;
 use crate::error::{Fault, RecvError, SendError};
 use crate::ring::lease::State;
 use crate::ring::position::is_plausible;
-use crate::ring::wait::{Slices, Spins, Wait};
+use crate::ring::wait::Wait;
 use crate::segment::Owner;
 use crate::shim::clock::{self, Deadline};
 use crate::shim::{Ordering, barrier, spin_hint, yield_now};
+use crate::sync::{Slices, Spins};
 
 use super::{End, LIMIT, Side, Turn};
 

@@ -43,3 +43,10 @@ pub(crate) fn prefetch_for_store(place: *const u8) {
 pub(crate) fn yield_now() {
     std::thread::yield_now();
 }
+
+/// A number that no other thread of this process has while this one lives; never 0.
+#[inline]
+pub(crate) fn this_thread() -> u64 {
+    thread_local!(static MARK: u8 = const { 0 });
+    MARK.with(|mark| core::ptr::from_ref(mark).addr() as u64) // it needs no `Drop`, hence is there until the thread's end
+}
