@@ -339,7 +339,7 @@ unsafe impl Sync for Stamp {}
 impl Stamp {
     #[inline]
     pub(crate) fn bits(self) -> u32 {
-        words(&self.0)[1].get() as u32
+        (words(&self.0)[1].get() & 0xff_ffff) as u32
     }
 }
 
