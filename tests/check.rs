@@ -10,6 +10,8 @@ mod common;
 mod bounds;
 #[path = "check/live.rs"]
 mod live;
+#[path = "check/mutex.rs"]
+mod mutex;
 #[path = "check/planted.rs"]
 mod planted;
 #[path = "check/sound.rs"]

@@ -193,13 +193,7 @@ impl LockWord {
                 return Err(Refused::Held(holder));
             }
             let announced = seen.0 | WAITERS;
-            if seen.0 != announced
-                && self
-                    .word
-                    .compare_exchange(seen.0, announced, Ordering::Relaxed, Ordering::Relaxed)
-                    .is_err()
-            {
-                // [M4]
+            if seen.0 != announced && !self.announce(seen) {
                 continue;
             }
             // Woken, there is news: whoever woke us lives. Else it is time to ask.
@@ -209,6 +203,11 @@ impl LockWord {
                 slices.expired();
             }
         }
+    }
+
+    /// Says that somebody is about to sleep. `false`: the word has changed.
+    fn announce(&self, Word(seen): Word) -> bool {
+        self.word.compare_exchange(seen, seen | WAITERS, Ordering::Relaxed, Ordering::Relaxed).is_ok() // [M4]
     }
 
     /// Waits a little for a lock that is soon free.
@@ -465,7 +464,7 @@ mod tests {
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| lock.take(&claimant(&b), &Deadline::after(None)));
             while lock.look().bits() & WAITERS == 0 {
-                std::thread::yield_now();
+                crate::shim::yield_now();
             }
             lock.leave();
             assert_eq!(waiter.join().unwrap(), Ok(Taken::Consistent));

@@ -127,7 +127,7 @@ mod tests {
         assert_eq!((plan.data_at, plan.total, plan.object_align()), (80, 88, 128));
         let plan = Plan::of_payload(4096, 4096, 1).unwrap();
         assert_eq!((plan.data_at, plan.total, plan.object_align()), (4096, 8192, 4096));
-        for (size, align) in [(0, 1), (8, 3), (9, 8), (u64::MAX & !7, 8)] {
+        for (size, align) in [(0, 1), (8, 3), (9, 8), (u64::MAX - 7, 8)] {
             assert_eq!(Plan::of_payload(size, align, 1), None);
         }
     }
