@@ -39,13 +39,15 @@ pub struct Actor {
     records: Records,
     stream: Stream,
     objects: Objects,
+    /// No row was free, which took two seconds to tell: once is enough.
+    no_row: bool,
 }
 
 impl Actor {
     /// An attachment that has nothing open.
     pub fn new(segment: Segment) -> Self {
         let (spsc, records, stream, objects) = Default::default();
-        Self { segment, spsc, records, stream, objects }
+        Self { segment, spsc, records, stream, objects, no_row: false }
     }
 
     /// Its attachment.
@@ -69,10 +71,12 @@ impl Actor {
             Act::Stream(act) => self.stream.attempt(&self.segment, act),
             Act::Objects(act) => self.objects.attempt(&self.segment, act),
             Act::Whole(act) => attempt(&self.segment, act),
+            Act::Attach if self.no_row => Ok(()),
             Act::Attach => self.segment.attach().map(|other| *self = Self::new(other)),
         };
         if let Err(error) = &done {
             assert!(!error.to_string().is_empty());
+            self.no_row |= matches!(error, Error::NoRow { .. });
         }
         done
     }

@@ -3,7 +3,7 @@
 //! Nothing may panic, fault or hang: an answer or a typed error, whatever the bytes are. The scribbler aims, because
 //! words spread over the whole memory find nothing in the same time.
 
-use crate::{Act, Actor, LONGEST, ObjectsAct, RecordsAct, Scribbler, SpscAct, StreamAct, Value};
+use crate::{Act, Actor, ObjectsAct, RecordsAct, Scribbler, SpscAct, Steps, StreamAct, Value};
 use arbitrary::Arbitrary;
 use outlive::Segment;
 
@@ -35,7 +35,7 @@ const BYTES: u16 = 128;
 
 /// What happens, one after the other.
 #[derive(Arbitrary, Debug)]
-pub struct Input(Vec<Step>);
+pub struct Input(Steps<Step>);
 
 /// # Panics
 /// If a promise is broken.
@@ -60,7 +60,7 @@ pub fn run(input: Input) {
         actors[1].act(second);
     }
     let objects = actors[0].segment().objects().expect("nobody has scribbled yet");
-    for step in input.0.into_iter().take(LONGEST) {
+    for step in input.0.0 {
         match step {
             Step::Act { second, act } => {
                 scribbler.unjam(&[actors[0].segment().owner(), actors[1].segment().owner()]);

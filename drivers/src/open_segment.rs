@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 
 use crate::{
-    Act, Actor, LONGEST, ObjectsAct, RecordsAct, Scribbler, SpscAct, StreamAct, Value, WholeAct, words,
+    Act, Actor, LONGEST, ObjectsAct, RecordsAct, Scribbler, SpscAct, Steps, StreamAct, Value, WholeAct, words,
 };
 use arbitrary::Arbitrary;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
@@ -24,7 +24,7 @@ pub struct Input {
     /// How many bytes to keep.
     cut: Option<u16>,
     sealed: bool,
-    acts: Vec<Act>,
+    acts: Steps<Act>,
 }
 
 #[derive(Arbitrary, Debug)]
@@ -109,7 +109,7 @@ pub fn run(input: Input) {
             actor.act(Act::Spsc(SpscAct::Open));
             actor.act(Act::Records(RecordsAct::Open));
             actor.act(Act::Stream(StreamAct::Open));
-            for act in input.acts.into_iter().take(LONGEST) {
+            for act in input.acts.0 {
                 scribbler.unjam(&[actor.segment().owner()]);
                 actor.act(act);
             }
