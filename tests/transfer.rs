@@ -286,6 +286,7 @@ fn a_dead_peer_is_an_error_and_its_stream_is_not_taken_for_whole() {
     let name = Name::shm("transfer");
     let address = name.address().to_string();
     let mut receiver = Piped::recv(&[&address, "--size=64K"]); // nobody reads its pipe
+    assert!(soon(|| sent_through(&name).is_some()), "else the sender may make it, so large that all fits");
     let sender = Piped::send(&[&address, text(&from)]);
     assert!(soon(|| sent_through(&name).is_some_and(|(sent, _)| sent > 1 << 16)));
     receiver.0.kill().unwrap();
