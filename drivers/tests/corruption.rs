@@ -9,7 +9,7 @@
 //! | `cargo test -p outlive-drivers --test corruption` | some seconds |
 //! | `OUTLIVE_CORRUPT_SECONDS=600 cargo test --release -p outlive-drivers --test corruption` | the long run: millions of executions on two cores |
 //! | `OUTLIVE_SEED=N cargo test -p outlive-drivers --test corruption` | execution N once more, and what happens in it |
-//! | `RUSTFLAGS=-Zsanitizer=address cargo +nightly test -p outlive-drivers --test corruption --target x86_64-unknown-linux-gnu` | under AddressSanitizer |
+//! | `ASAN_OPTIONS=detect_leaks=0 RUSTFLAGS=-Zsanitizer=address cargo +nightly test -p outlive-drivers --test corruption --target x86_64-unknown-linux-gnu` | under AddressSanitizer |
 //!
 //! # How an access out of range is seen
 //! Every mapping lies between two pages that nothing can reach, and the last object of a small segment ends where the segment
