@@ -57,8 +57,8 @@ use corruption::execution::World;
 use corruption::live::Stage;
 use corruption::watch::{self, Finding, Worker};
 
-/// One a core of the machine that the bar is about.
-const WORKERS: u64 = 2;
+/// More than there are cores: an execution waits now and then, for a lock or a row that a forged owner has.
+const WORKERS: u64 = 8;
 /// So many findings tell enough.
 const ENOUGH: usize = 5;
 /// Without a word from the environment: so long at least, and until there were so many executions, but no longer than that.
